@@ -20,9 +20,12 @@ help: ## Show this list
 .PHONY: setup
 setup: $(SETUP) ## Install everything into .venv, hash-pinned (every other target runs this first)
 
+# Every Python 3 can run this check, and Python 2 too.
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+  || { echo "Helios needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+
 $(SETUP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "Helios needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(CHECK_PYTHON)
 	@echo "Installing into $(VENV)"
 	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) \
 	  || { echo "Python's venv module is missing: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
@@ -33,8 +36,13 @@ $(SETUP): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: local-demo
-local-demo: setup ## Run all of Helios on this machine, with traffic; Ctrl-C ends it (ARGS="--rate 100" and more)
-	@$(PY) -m local.demo $(ARGS)
+local-demo: ## Run all of Helios on this machine, with traffic; Ctrl-C ends it (ARGS="--rate 100" and more)
+	@$(CHECK_PYTHON)
+	@PYTHONPATH=shared $(PYTHON) -m local.demo.clone $(ARGS)
+
+.PHONY: demo-year
+demo-year: setup ## Make a year of events, archive it and query it; then serve the database until Ctrl-C (ARGS=--exit)
+	@$(PY) -m local.demo.year $(ARGS)
 
 .PHONY: local-stop
 local-stop: setup ## Stop a demo that runs in another terminal
@@ -50,11 +58,21 @@ psql: setup ## Open psql on the database of the running demo (ARGS="-c 'SELECT .
 
 .PHONY: compose-demo
 compose-demo: ## Run the demo in containers with Docker Compose; Ctrl-C ends it
+	@docker compose version >/dev/null 2>&1 \
+	  || { echo "make compose-demo needs Docker with its plugin compose: docs.docker.com/compose/install"; exit 1; }
 	@docker compose --env-file local/images.env --file local/compose.yaml up --build --remove-orphans
+
+.PHONY: flink
+flink: setup ## Install Apache Flink's Python environment and jars (750 MB; Java 17, Maven, Python 3.11 or 3.12)
+	@$(PY) -m local.servers.apache_flink.environment
 
 .PHONY: dashboard
 dashboard: setup ## Build the dashboard into dashboard/dist (does nothing when it is up to date)
 	@$(PY) -m local.demo.dashboard_build
+
+.PHONY: wheel
+wheel: dashboard ## Build the wheel of Helios, with the dashboard, into dist/ (pip install dist/*.whl, then: helios serve)
+	@rm -rf dist && $(BIN)/uv build --quiet --wheel --no-build-isolation --python $(PY) --out-dir dist
 
 # Most tests mostly wait for a server, so two workers share a core. Each worker has its own servers.
 WORKERS := $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
@@ -67,6 +85,11 @@ test: dashboard ## Run all tests that are not slow; each starts the servers it n
 .PHONY: test-long
 test-long: dashboard ## Run the slow tests, and the property tests with many more examples
 	@$(PYTEST) -m "slow or hypothesis" --hypothesis-profile=long $(ARGS)
+
+# The tests of the stores and of crashes, once more with a pooler between Helios and Postgres.
+.PHONY: test-pooler
+test-pooler: setup ## Run the contract and crash tests through PgBouncer in transaction mode (Debian: pgbouncer)
+	@$(PYTEST) --pooler -m "not slow" tests/contract $(wildcard tests/integration/test_*crash*.py) $(ARGS)
 
 .PHONY: unit
 unit: setup ## Run the pure tests, without servers and npm, in less than a minute
@@ -86,25 +109,28 @@ durations: dashboard ## Measure how long each test file takes, from which `make 
 	@$(PYTEST) --record-durations $(ARGS)
 
 .PHONY: lint
-lint: dashboard ## Check style, types, layers and words
+lint: dashboard ## Check style, types, layers, words, and the API's documents by other people's tools
 	@cd dashboard && npm run --silent lint && npm run --silent typecheck && npm run --silent types:check
 	@$(BIN)/ruff check $(SOURCES)
 	@$(BIN)/ruff format --check $(SOURCES)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(PY) -m scripts.build.words
+	@$(PY) -m scripts.build.api_lint
 
 .PHONY: audit
 audit: dashboard ## Check pinned packages for known vulnerabilities and missing hashes, and tracked files for secrets
 	@$(PY) -m scripts.build.audit
 
 .PHONY: policy
-policy: setup ## Check the Terraform code against checkov's policies
+policy: setup ## Check the Terraform code against checkov's policies, and the workflows against zizmor's
 	@$(PY) -m scripts.build.tools infra/terraform/checkov.lock \
 	  checkov --quiet --compact --skip-download --framework terraform --directory infra/terraform
+	@$(PY) -m scripts.build.tools scripts/build/audit.lock \
+	  zizmor --quiet --offline --min-severity medium .github
 
 .PHONY: check
-check: lint policy audit test coverage test-long ## Run everything that CI runs
+check: lint policy audit test test-pooler coverage test-long ## Run everything that CI runs
 
 .PHONY: prove
 prove: setup ## Inject anomalies into live traffic and compare Helios' reports with the truth (ARGS="--orders 200")
@@ -121,7 +147,7 @@ bench: setup ## Measure performance (ARGS=--quick for a short run)
 .PHONY: package
 package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), also of the dashboard
 	@$(PY) -m scripts.build.package $(ARGS)
-	@$(PY) -m scripts.build.sbom
+	@$(PY) -m scripts.build.sbom $(filter --traces,$(ARGS))
 
 .PHONY: format
 format: setup ## Format the code and fix what ruff can fix
@@ -134,9 +160,13 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: lock
 lock: setup ## Update the lock files after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
+	@$(COMPILE) $(ARGS) --extra kafka --extra notify --constraint requirements.lock pyproject.toml --output-file serve.lock
+	@$(COMPILE) $(ARGS) --constraint <(grep -o '^msgspec==[^ ]*' requirements.lock) flink.in --output-file flink.lock
+	@$(COMPILE) $(ARGS) --constraint requirements.lock scripts/build/wheel.in --output-file scripts/build/wheel.lock
 	@$(COMPILE) $(ARGS) local/aws/ministack.in --output-file local/aws/ministack.lock
 	@$(COMPILE) $(ARGS) scripts/build/audit.in --output-file scripts/build/audit.lock
+	@$(COMPILE) $(ARGS) scripts/build/api_lint/generator.in --output-file scripts/build/api_lint/generator.lock
 	@$(COMPILE) $(ARGS) infra/terraform/checkov.in --output-file infra/terraform/checkov.lock
 	@$(COMPILE) $(ARGS) infra/terraform/schemas/provider.in --output-file infra/terraform/schemas/provider.lock
-	@for requirements in $(wildcard functions/*/requirements.in functions/*/*/requirements.in); do \
+	@for requirements in $(wildcard functions/*.in functions/*/requirements.in functions/*/*/requirements.in); do \
 	  $(COMPILE) --constraint requirements.lock "$$requirements" --output-file "$${requirements%.in}.txt"; done

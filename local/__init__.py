@@ -2,14 +2,15 @@
 
 The packages from the innermost layer outwards; ``make lint`` checks the order:
 
-1. ``stack`` - ``config``, ``ports``: every port, path and name, and the check that a port is free; ``reaper``,
-   ``process``: one child process that never outlives its parent; ``probes``: readiness checks; ``server``: the
-   interface to start, stop, kill, freeze and restart a service
-2. ``servers``, ``emulators`` - the real servers, and the emulators of Google Cloud's and Azure's services
+1. ``stack`` - ``config``: every port, path and name; ``credentials``; ``request_filter``
+2. ``servers``, ``emulators`` - librdkafka's Kafka, and the emulators of Google Cloud's and Azure's services
 3. ``aws`` - the AWS emulator, and the deployment of Helios to it
 4. ``canary`` - sends one event through each authenticator of the API
-5. ``stack.services``, ``stack.supervisor`` - the table of all services, and the supervisor that runs them
+5. ``stack.services`` - the table of all services
 6. ``demo`` - ``make local-demo``: ``preflight``, the services, live ``stats``, a ``summary``; ``stop`` ends the demo
+
+``helios.processes`` supervises the services, and ``helios.embedded`` has Postgres and Valkey, which ``helios serve``
+also uses.
 
 This package may import ``scripts.build``, which packages the functions for the AWS emulator, and nothing else of
 ``scripts``.

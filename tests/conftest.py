@@ -11,23 +11,36 @@ from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.services.leadership import PERIODIC
 from tests.fakes.store import MemoryStore
 from tests.support import depth
 from tests.support.progress import Progress
 from tests.support.schedule import DURATIONS, WholeUnits, known_seconds, longest_first, unit_of
 from tests.support.tiers import MARKERS, SLOW, tier_of
 
-pytest_plugins = ["tests.fixtures.kafka", "tests.fixtures.servers"]
+pytest_plugins = [
+    "tests.fixtures.apache_kafka",
+    "tests.fixtures.azurite",
+    "tests.fixtures.flink",
+    "tests.fixtures.kafka",
+    "tests.fixtures.objects",
+    "tests.fixtures.otelcol",
+    "tests.fixtures.servers",
+]
 
 depth.register()
 
 TABLES = (
-    "events, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts, audit_log, tokens,"
-    " replay_jobs"
+    "events, event_ids, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts,"
+    " audit_log, tokens, replay_jobs, archive_files, archive_days, archive_index, restored_partitions,"
+    " resolutions, resolution_steps, resolution_actions, incidents, incident_counts, incident_deltas,"
+    " manifests, balances, event_repeats, flow_versions, flow_recomputes,"
+    " notifications, notification_deliveries, notification_messages, recoveries, log_offsets, log_counts"
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pooler", action="store_true", help="run Helios through PgBouncer in transaction mode")
     parser.addoption("--progress", action="store_true", help="print the progress of the tests and a summary by tier")
     parser.addoption(
         "--record-durations", action="store_true", help=f"write the duration of each unit of work to {DURATIONS.name}"
@@ -87,10 +100,17 @@ class PostgresSides(PostgresStore, PostgresReader):
 
 
 @pytest.fixture(scope="session")
-def database_url(postgres_server) -> str:
-    """A migrated database, shared by the tests of this run."""
-    migrate(postgres_server.url)
-    return postgres_server.url
+def database_url(postgres_server, through_pooler) -> str:
+    """A migrated database, shared by the tests of this run; with ``--pooler``, the URL through PgBouncer."""
+    url: str = through_pooler(postgres_server.url)
+    migrate(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def direct_url(postgres_server, database_url) -> str:
+    """The same database without a pooler, for what only a session of its own can have."""
+    return str(postgres_server.url)
 
 
 @pytest.fixture
@@ -99,7 +119,10 @@ def pool(database_url) -> Iterator[Pool]:
     opened = open_pool(database_url, connections=4, timeout_seconds=10)
     with opened.connection() as connection:
         connection.execute(f"TRUNCATE {TABLES}")
+        # A process that a test has killed holds its leases a little longer; the API of other tests keeps its own.
+        connection.execute("DELETE FROM leases WHERE name <> %s", [PERIODIC])
         connection.execute("UPDATE stream SET position = 0")
+        connection.execute("UPDATE flow_generation SET number = 0")
     yield opened
     opened.close()
 

@@ -3,12 +3,15 @@ import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const LIMIT_KB = 200;
+/** The drawer opens on top of the events, so that its view is that of the events and the drawer together. */
+const LIMITS_KB = { "an event's drawer": 205 };
 /** The chunks that each view loads when a visitor opens it; the chart library loads after the totals are visible. */
 const VIEWS = {
   events: ["index.html", "src/features/charts/throughput-chart.tsx"],
   "an event's drawer": ["index.html", "src/features/charts/throughput-chart.tsx", "src/features/event-details/event-drawer.tsx"],
   reconciliation: ["index.html", "src/features/reconciliation/overview.tsx"],
-  "an order": ["index.html", "src/features/flow-instance/flow-instance-page.tsx"],
+  "an order": ["index.html", "src/app/order-page.tsx"],
+  rules: ["index.html", "src/features/rules/rules-view.tsx"],
   "dead letters": ["index.html", "src/app/dead-letters-view.tsx", "src/features/replay/replay-dialog.tsx"],
 };
 const dist = new URL("../dist/", import.meta.url);
@@ -39,10 +42,11 @@ let over = false;
 for (const [view, entries] of Object.entries(VIEWS)) {
   const files = new Set(entries.flatMap(withImports));
   const kB = sum(scripts.filter(({ name }) => files.has(`assets/${name}`)));
-  print(kB, `for ${view} (limit ${LIMIT_KB} kB)`);
-  over ||= kB > LIMIT_KB;
+  const limit = LIMITS_KB[view] ?? LIMIT_KB;
+  print(kB, `for ${view} (limit ${limit} kB)`);
+  over ||= kB > limit;
 }
 if (over) {
-  console.error(`A view exceeds ${LIMIT_KB} kB of JavaScript. Split it, or drop a dependency.`);
+  console.error("A view exceeds its limit of JavaScript. Split it, or drop a dependency.");
   process.exit(1);
 }

@@ -6,7 +6,8 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { declaration, mismatched } from "./support/flows";
 import { count, event, frame, frames, START } from "./support/frames";
-import { TestServer } from "./support/server";
+import { startServer } from "./support/app";
+import { type TestServer } from "./support/server";
 
 vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
 
@@ -14,9 +15,7 @@ let server: TestServer;
 let user: ReturnType<typeof userEvent.setup>;
 
 beforeEach(async () => {
-  server = await TestServer.start();
-  window.heliosConfig = { apiUrl: server.url, wsUrl: server.wsUrl };
-  vi.resetModules();
+  server = await startServer();
   user = userEvent.setup();
 });
 
@@ -71,7 +70,7 @@ test("the page follows a stream behind API Gateway, which sends nothing on conne
 });
 
 test("the list shows earlier events, and shows an event once if the stream repeats it", async () => {
-  const stored = { ...event("e1"), origin: "shop", data: {}, digest: "0" };
+  const stored = { ...event("e1"), data: {}, attributes: {}, digest: "0" };
   server.events = [stored, { ...stored, id: "old", order_id: "ORD-old" }];
   server.outbox.publish(frame(1));
   await openLive();
@@ -148,18 +147,18 @@ test("frames that the API no longer has appear as a gap", async () => {
 
 test("a row opens the event, normalised and raw, and its text can be copied", async () => {
   const payload = { z: 1, a: "b" };
-  server.events = [{ ...event("x"), origin: "shop/1/us-east-1", data: payload, digest: "00ff" }];
+  server.events = [{ ...event("x"), producer: "shop/1/us-east-1", data: payload, attributes: {}, digest: "00ff" }];
   const copied = vi.spyOn(navigator.clipboard, "writeText");
   await openLive();
   await user.click(await row("ORD-x"));
 
   const drawer = await screen.findByRole("dialog", { name: "Event" });
-  expect(location.search).toBe("?event=aws%2Fx");
+  expect(location.search).toBe("?event=aws%2Fx&producer=shop%2F1%2Fus-east-1");
   expect(await within(drawer).findByText("shop/1/us-east-1")).toBeVisible();
   await user.click(within(drawer).getByRole("button", { name: "Raw payload" }));
   expect(within(drawer).getByRole("region")).toHaveTextContent('{ "z": 1, "a": "b" }');
   await user.click(within(drawer).getByRole("button", { name: "Copy as curl" }));
-  expect(copied).toHaveBeenCalledWith(`curl --fail-with-body '${server.url}/api/v1/events/aws/x'`);
+  expect(copied).toHaveBeenCalledWith(`curl --fail-with-body '${server.url}/api/v1/events/aws/x?producer=shop%2F1%2Fus-east-1'`);
   await within(drawer).findByText("Copied");
 
   await user.click(within(drawer).getByRole("link", { name: /ORD-x/ }));
@@ -246,13 +245,13 @@ test("the sign-in dialog stays open until there is a token, even if the browser 
 test("a copied command names the token's variable if the API requires a token", async () => {
   sessionStorage.setItem("helios.token", "helios_right");
   server.token = "helios_right";
-  server.events = [{ ...event("x"), origin: "shop", data: {}, digest: "00ff" }];
+  server.events = [{ ...event("x"), data: {}, attributes: {}, digest: "00ff" }];
   const copied = vi.spyOn(navigator.clipboard, "writeText");
-  history.replaceState(null, "", "/?event=aws/x");
+  history.replaceState(null, "", "/?event=aws/x&producer=shop");
   await openLive();
   await user.click(await screen.findByRole("button", { name: "Copy as curl" }));
   expect(copied).toHaveBeenCalledWith(
-    `curl --fail-with-body -H "Authorization: Bearer $HELIOS_TOKEN" '${server.url}/api/v1/events/aws/x'`,
+    `curl --fail-with-body -H "Authorization: Bearer $HELIOS_TOKEN" '${server.url}/api/v1/events/aws/x?producer=shop'`,
   );
   sessionStorage.clear();
 });
@@ -286,7 +285,7 @@ test("the theme button cycles through the themes, and the browser stores the the
 });
 
 test("the events of a selected period do not move, are in the URL, and can be replayed", async () => {
-  server.events = [{ ...event("old"), origin: "", data: {}, digest: "0" }];
+  server.events = [{ ...event("old"), data: {}, attributes: {}, digest: "0" }];
   await openLive();
   await user.click(screen.getByRole("button", { name: "7 days" }));
   expect(location.search).toBe("?last=7d");
@@ -316,17 +315,17 @@ test("the events of a selected period do not move, are in the URL, and can be re
 
 test("an event is compared with its payload, and shows the status of its order", async () => {
   const payload = { order_id: "ORD-x", amount: 12.5, items: [1] };
-  server.events = [{ ...event("x"), origin: "shop", data: payload, digest: "00ff" }];
+  server.events = [{ ...event("x"), data: payload, attributes: {}, digest: "00ff" }];
   server.flows = [mismatched("ORD-x")];
   const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
   server.declarations = [declaration("order", leg)];
-  history.replaceState(null, "", "/?event=aws/x");
+  history.replaceState(null, "", "/?event=aws/x&producer=shop");
   await openLive();
   expect(await screen.findByText("Mismatched")).toBeVisible();
   expect(screen.getByText("Quantity: AWS ordered 3, Azure reserved 2")).toBeVisible();
   await user.click(screen.getByRole("button", { name: "Difference" }));
   const table = within(screen.getByRole("table", { name: "Fields that Helios reads from the payload" }));
   expect(table.getByRole("row", { name: "order_id ORD-x data.order_id" })).toBeVisible();
-  expect(table.getByRole("row", { name: "origin shop envelope" })).toBeVisible();
+  expect(table.getByRole("row", { name: "producer shop envelope" })).toBeVisible();
   expect(screen.getByText("amount, items")).toBeVisible();
 });

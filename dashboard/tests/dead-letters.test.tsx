@@ -1,11 +1,12 @@
 /** The view of dead letters against a server on a real port. */
-import { render, screen, waitFor, within } from "@testing-library/react";
+import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
 import { event, frame } from "./support/frames";
 import { deadLetter } from "./support/replay";
-import { TestServer } from "./support/server";
+import { openApp, startServer } from "./support/app";
+import { type TestServer } from "./support/server";
 
 vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
 
@@ -13,9 +14,7 @@ let server: TestServer;
 let user: ReturnType<typeof userEvent.setup>;
 
 beforeEach(async () => {
-  server = await TestServer.start();
-  window.heliosConfig = { apiUrl: server.url, wsUrl: server.wsUrl };
-  vi.resetModules();
+  server = await startServer();
   user = userEvent.setup();
 });
 
@@ -24,9 +23,7 @@ afterEach(async () => {
 });
 
 async function visit(search = "?view=dead-letters"): Promise<void> {
-  history.replaceState(null, "", `/${search}`);
-  const { App } = await import("@/app/app");
-  render(<App />);
+  await openApp(`/${search}`);
   await screen.findByText("Live");
 }
 
@@ -53,7 +50,7 @@ test("dead letters are grouped by reason, and a group filters the list", async (
   });
   expect(location.search).toBe("?view=dead-letters&cloud=aws&status=rejected&field=time&reason=is+no+time");
   await user.click(screen.getByRole("button", { name: "Remove the reason filter: is no time" }));
-  await user.selectOptions(screen.getByRole("combobox", { name: "Cloud" }), "GCP");
+  await user.selectOptions(screen.getByRole("combobox", { name: "Source" }), "GCP");
   await user.clear(screen.getByRole("searchbox", { name: "Field" }));
   await waitFor(() => {
     expect(rows()).toEqual(["3", "1"]);
@@ -93,12 +90,12 @@ test("a dead letter can be fixed and replayed, and the drawer shows the outcome"
   await user.click(await screen.findByRole("button", { name: "Replay unchanged" }));
   expect(await screen.findByText("message.messageId: is missing")).toBeVisible();
 
-  server.replays.outcome = [200, { status: "stored", source: "gcp", id: "m-1" }];
+  server.replays.outcome = [200, { status: "stored", source: "gcp", producer: "topic", id: "m-1" }];
   await user.type(screen.getByRole("textbox", { name: /Fix and replay/ }), "}");
   await user.click(screen.getByRole("button", { name: "Replay edited body" }));
   expect(await screen.findByText("The event is stored.")).toBeVisible();
   expect(server.replays.repairs).toEqual([null, "{}"]);
-  expect(screen.getByRole("link", { name: "gcp/m-1" })).toHaveAttribute("href", "/?view=dead-letters&event=gcp%2Fm-1");
+  expect(screen.getByRole("link", { name: "gcp/m-1" })).toHaveAttribute("href", "/?view=dead-letters&event=gcp%2Fm-1&producer=topic");
 });
 
 test("a refused replay names the token that it requires", async () => {

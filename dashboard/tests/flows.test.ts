@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 
-import { flowInstancesOf } from "@/api/flows";
+import { flowInstancesOf, type FlowIssue } from "@/api/flows";
 import { addUp } from "@/features/reconciliation/api";
 import { stepsOf } from "@/features/reconciliation/funnel";
 import { summary as line } from "@/features/reconciliation/flow-instance-row";
 import { differs } from "@/features/flow-instance/comparison";
-import { boundsOf, sentence, startOf } from "@/lib/flows";
+import { boundsOf, ISSUE_KINDS, ISSUE_NAMES, partsOf, sentence, startOf } from "@/lib/flows";
 import { FlowsModel, NO_FLOWS } from "@/live/flows";
 import type { Frame } from "@/live/protocol";
 
@@ -65,7 +65,7 @@ test("a snapshot stays the same without changes, and holds the latest changes on
   expect(changes.has("order/O599")).toBe(true);
 });
 
-test("an order with three clouds counts for one and two clouds too", () => {
+test("an order with three sources counts for one and two sources too", () => {
   expect(stepsOf({ "1": 1, "3": 5 }).map(({ reached, stayed }) => [reached, stayed])).toEqual([
     [6, 1],
     [5, 0],
@@ -76,7 +76,7 @@ test("an order with three clouds counts for one and two clouds too", () => {
 test("a row shows the most important issue in one line", () => {
   expect(line(mismatched("A"))).toBe("Quantity: AWS ordered 3, Azure reserved 2, and 1 more");
   expect(line(open("A"))).toBe("Pending (Azure)");
-  expect(line(row("A"))).toBe("All clouds agree");
+  expect(line(row("A"))).toBe("All sources agree");
   expect(sentence("laws of gcp")).toBe("Laws of GCP");
 });
 
@@ -120,4 +120,34 @@ test("a flow instance's key is the field that the flow declares, as it was sent"
   expect(keyOf("7.0")).toBe("7");
   expect(keyOf("null")).toBeUndefined();
   expect(keyOf("{}")).toBeUndefined();
+});
+
+test("a flow instance's key is found in every spelling, and under the path of its leg", () => {
+  const leg = { name: "order", source: "aws" as const, type: "OrderPlaced", optional: false };
+  const keyOf = (payload: string, key?: string): string | undefined =>
+    flowInstancesOf(event("x"), payload, [declaration("order", { ...leg, key: key ?? null })])[0]?.key;
+  expect(keyOf('{"orderId": "ORD-1"}')).toBe("ORD-1");
+  expect(keyOf('{"OrderId": "ORD-1"}')).toBe("ORD-1");
+  expect(keyOf('{"order_id": null, "orderId": "ORD-1"}')).toBe("ORD-1");
+  expect(keyOf('{"order": {"number": 7}}', "order.number")).toBe("7");
+  expect(keyOf('"{\\"order_id\\": \\"ORD-1\\"}"')).toBe("ORD-1");
+});
+
+test("the key of a leg is the first of its paths that has a value", () => {
+  const leg = { name: "shipment", source: "azure" as const, type: "OrderPlaced", optional: false };
+  const flow = declaration("parcels", { ...leg, source: null, key: ["reference", "order.id"] });
+  expect(flowInstancesOf(event("x"), '{"reference": null, "order": {"id": 7}}', [flow])).toEqual([{ flow: "parcels", key: "7" }]);
+  expect(flowInstancesOf(event("x"), '{"reference": "A", "order": {"id": 7}}', [flow])).toEqual([{ flow: "parcels", key: "A" }]);
+});
+
+test("a leg says how many of its parts have arrived", () => {
+  expect(partsOf({ parts: 2, expected: 3 })).toBe("2 of 3");
+  expect(partsOf({ parts: 0, expected: 3 })).toBe("0 of 3");
+  expect(partsOf({ parts: 2, expected: 0 })).toBe("2");
+  expect(partsOf({ parts: 1, expected: 1 })).toBe("");
+});
+
+test("every kind of issue of the API has a name", () => {
+  const kinds: Record<FlowIssue["kind"], string> = ISSUE_NAMES;
+  expect(Object.keys(kinds).sort()).toEqual([...ISSUE_KINDS].sort());
 });

@@ -3,11 +3,13 @@ import { expect, test } from "vitest";
 import { asCurl } from "@/features/event-details/api";
 import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
 import { addUp } from "@/features/stats/api";
-import { cloudLines, partLines, streamLine } from "@/features/health/wording";
+import { partLines, sourceLines, streamLine } from "@/features/health/wording";
 import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
-import { perSource } from "@/lib/clouds";
+import { sources } from "@/lib/sources";
 import { WINDOW_SECONDS, Throughput } from "@/live/throughput";
+
+const perSource = <T,>(make: () => T): Record<string, T> => Object.fromEntries(sources().map(({ name }) => [name, make()]));
 
 test("an amount keeps all its digits", () => {
   expect(["0.10", "1234567.80", "-1000", "123456789012345678901234.5678", "1E+3"].map(amount)).toEqual([
@@ -67,8 +69,8 @@ test("the ring buffer drops seconds older than 15 minutes", () => {
   throughput.add(1000 + WINDOW_SECONDS, "gcp", 5);
   throughput.add(1000, "aws", 9); // older than the window
   const series = throughput.series(1000 + WINDOW_SECONDS, 0);
-  expect(series.aws.reduce((sum, value) => sum + value)).toBe(0);
-  expect(series.gcp.at(-1)).toBe(5);
+  expect(series.aws?.reduce((sum, value) => sum + value)).toBe(0);
+  expect(series.gcp?.at(-1)).toBe(5);
   expect(series.gcp).toHaveLength(WINDOW_SECONDS);
 });
 
@@ -83,7 +85,7 @@ test("an unwatched second has the mean of its minute, and every minute has the s
   expect(throughput.knownSince(watched)).toBe(watched);
   throughput.setMinutes({ since: at(5100), until: at(watched + 33), minutes: [minute(5940, 120), minute(6000, 100)] });
 
-  const { aws } = throughput.series(watched + 40, watched);
+  const { aws = [] } = throughput.series(watched + 40, watched);
   const from = (second: number, seconds: number): number[] => aws.slice(-41).slice(second).slice(0, seconds);
   expect(throughput.knownSince(watched)).toBe(5100);
   expect(from(0, 1)).toEqual([4]);
@@ -107,13 +109,13 @@ test("the chart shows rates for whole steps, and nothing where data is missing",
     second,
     series: perSource(() => Array.from({ length: WINDOW_SECONDS }, () => 2)),
     since: second + 1 - 3 * STEP_SECONDS,
-    clouds: perSource(() => ({ lastReceivedAt: null, lag: null, watermark: null, coarse: false })),
+    sources: perSource(() => ({ lastReceivedAt: null, lag: null, watermark: null, coarse: false })),
     types: [],
   };
   const data = points(pulse);
   expect(data).toHaveLength(WINDOW_SECONDS / STEP_SECONDS);
-  expect(data.at(-1)).toEqual({ at: (second + 1) * 1000, aws: 2, gcp: 2, azure: 2 });
-  expect(data.filter(({ aws }) => aws !== null)).toHaveLength(3);
+  expect(data.at(-1)).toEqual({ at: (second + 1) * 1000, rates: { aws: 2, gcp: 2, azure: 2 } });
+  expect(data.filter(({ rates }) => rates !== null)).toHaveLength(3);
 });
 
 test("the totals are the API's counts plus those of the stream", () => {
@@ -125,7 +127,7 @@ test("the totals are the API's counts plus those of the stream", () => {
     duplicates: 1,
     contradictory: 0,
     rejected: 2,
-    health: { database: "healthy", redis: "healthy", kafka: "disabled" },
+    health: { database: "healthy", redis: "healthy", kafka: "disabled", log: "disabled", projector: "disabled" },
   } as const;
   const before = { position: 7, stored: { aws: 100, gcp: 0, azure: 0 }, duplicate: 3, contradictory: 0, rejected: 0 };
   const now = { position: 9, stored: { aws: 101, gcp: 2, azure: 0 }, duplicate: 4, contradictory: 0, rejected: 0 };
@@ -145,6 +147,8 @@ test("health names each problem and its effect", () => {
     database: "healthy",
     redis: "unhealthy",
     kafka: "disabled",
+    log: "disabled",
+    projector: "disabled",
     uptime: 1,
     timestamp: "",
     reasons: { redis: "Connection refused" },
@@ -154,6 +158,9 @@ test("health names each problem and its effect", () => {
   expect(redis).toMatchObject({ tone: "warn", state: "Unavailable" });
   expect(redis?.detail).toContain("slower, but as exact. Error: Connection refused");
   expect(kafka).toMatchObject({ tone: "off", state: "Not in use" });
+  expect(partLines(health, null)).toHaveLength(3); // no line for a log that is not in use
+  const [, , , log] = partLines({ ...health, log: "unhealthy", reasons: { log: "No broker" } }, null);
+  expect(log).toMatchObject({ name: "Log", tone: "bad", state: "Unavailable" });
   expect(partLines(undefined, new Error("not reachable"))).toMatchObject([{ name: "API", detail: "not reachable" }]);
 });
 
@@ -161,23 +168,23 @@ test("a disconnected stream shows when it reconnects", () => {
   expect(streamLine({ phase: "waiting", retryAt: 12_300 }, 10_000).detail).toContain("Next attempt in 3 s");
 });
 
-test("a silent cloud is reported after a minute", () => {
+test("a silent source is reported after a minute", () => {
   const lag = (p50: number): { p50: number; p95: number; p99: number } => ({ p50, p95: 2 * p50, p99: 4 * p50 });
-  const clouds = {
+  const pulses = {
     ...perSource(() => ({ lastReceivedAt: 1_000_000, lag: lag(320), watermark: 999_680, coarse: false })),
     aws: { lastReceivedAt: 1_000_000, lag: lag(320), watermark: 999_000, coarse: true },
     azure: { lastReceivedAt: 800_000, lag: lag(20), watermark: 799_980, coarse: false },
   };
-  const pulse = { second: 1000, series: perSource(() => []), since: 0, clouds, types: [] };
-  expect(cloudLines(pulse, 1_001_000).map(({ state }) => state)).toEqual([
+  const pulse = { second: 1000, series: perSource(() => []), since: 0, sources: pulses, types: [] };
+  expect(sourceLines(pulse, 1_001_000).map(({ state }) => state)).toEqual([
     "less than 1 s behind",
     "320 ms behind",
     "Silent for 3 min",
   ]);
-  expect(cloudLines(pulse, 1_001_000).map(({ detail }) => detail)).toEqual([
+  expect(sourceLines(pulse, 1_001_000).map(({ detail }) => detail)).toEqual([
     expect.stringMatching(/^p95 less than 1 s, p99 1\.3 s; events up to \d\d:16:39$/),
     expect.stringMatching(/^p95 640 ms, p99 1\.3 s; events up to \d\d:16:39$/),
     expect.stringMatching(/^Its last events were 20 ms behind; p95 40 ms, p99 80 ms; events up to \d\d:13:19\.$/),
   ]);
-  expect(cloudLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("No events"));
+  expect(sourceLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("No events"));
 });

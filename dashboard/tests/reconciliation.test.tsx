@@ -1,5 +1,5 @@
 /** The reconciliation view against a server on a real port. */
-import { fireEvent, render, screen, waitFor, within } from "@testing-library/react";
+import { fireEvent, screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
@@ -8,7 +8,8 @@ import type { Frame } from "@/live/protocol";
 
 import { change, declaration, gone, leg, mismatched, open, row, summary } from "./support/flows";
 import { event, frame } from "./support/frames";
-import { TestServer } from "./support/server";
+import { openApp, startServer } from "./support/app";
+import { type TestServer } from "./support/server";
 
 vi.mock("@/features/charts/throughput-chart", () => ({ default: () => null })); // jsdom measures nothing
 window.scrollTo = () => undefined;
@@ -17,9 +18,7 @@ let server: TestServer;
 let user: ReturnType<typeof userEvent.setup>;
 
 beforeEach(async () => {
-  server = await TestServer.start();
-  window.heliosConfig = { apiUrl: server.url, wsUrl: server.wsUrl };
-  vi.resetModules();
+  server = await startServer();
   user = userEvent.setup();
 });
 
@@ -28,9 +27,7 @@ afterEach(async () => {
 });
 
 async function visit(search = "?view=reconciliation"): Promise<void> {
-  history.replaceState(null, "", `/${search}`);
-  const { App } = await import("@/app/app");
-  render(<App />);
+  await openApp(`/${search}`);
   await screen.findByText("Live");
 }
 
@@ -67,11 +64,11 @@ test("the summary shows the values of the API", async () => {
   expect(await card("Amount at risk")).toHaveTextContent("1,234.50");
   expect(await card("Open")).toHaveTextContent("oldest open for 42 s");
 
-  const funnel = screen.getByRole("region", { name: "Orders by number of clouds" });
+  const funnel = screen.getByRole("region", { name: "Orders by number of sources" });
   expect(within(funnel).getAllByRole("listitem").map(({ textContent }) => textContent)).toEqual([
-    "At least one cloud10 100.0%1 with no further cloud",
-    "At least two clouds9 90.0%2 with no further cloud",
-    "Three clouds7 70.0%",
+    "At least one source10 100.0%1 with no further source",
+    "At least two sources9 90.0%2 with no further source",
+    "Three sources7 70.0%",
   ]);
   expect(screen.getByRole("img", { name: /lowest match rate 50\.0%/ })).toBeInTheDocument();
 });
@@ -202,7 +199,7 @@ test("a long list of orders loads page by page", async () => {
 
 test("an order's page shows the differences, and links to its events and back", async () => {
   server.flows = [mismatched("ORD-1")];
-  server.events = [{ ...event("inventory-1", { source: "azure" }), origin: "", data: {}, digest: "00" }];
+  server.events = [{ ...event("inventory-1", { source: "azure" }), data: {}, attributes: {}, digest: "00" }];
   await visit();
   await user.click(await order("ORD-1"));
 
@@ -225,6 +222,29 @@ test("an order's page shows the differences, and links to its events and back", 
   await order("ORD-1");
 });
 
+test("an order's page links to the trace of its events once, and each event links to it too", async () => {
+  const id = "0af76519".repeat(4);
+  const trace = { id, url: `https://tracing.example/trace/${id}` };
+  const stored = { data: {}, attributes: {}, digest: "00", trace, order_id: "ORD-1" };
+  server.flows = [row("ORD-1")];
+  server.events = [
+    { ...event("order-1"), ...stored },
+    { ...event("inventory-1", { source: "azure" }), ...stored },
+    { ...event("payment-1", { source: "gcp" }), ...stored, trace: { id: "f".repeat(32), url: null } },
+  ];
+  await visit("?view=reconciliation&instance=order/ORD-1");
+
+  const traces = within(await screen.findByRole("list", { name: "Traces" }));
+  expect(traces.getAllByRole("listitem")).toHaveLength(2);
+  const link = traces.getByRole("link"); // the other trace has no address
+  expect(link).toHaveAttribute("href", trace.url);
+  expect(link).toHaveAttribute("rel", "noreferrer");
+
+  await user.click(await screen.findByRole("link", { name: "order-event" }));
+  const drawer = within(await screen.findByRole("dialog", { name: "Event" }));
+  expect(await drawer.findByRole("link", { name: /show this trace/ })).toHaveAttribute("href", trace.url);
+});
+
 test("an order's page follows the changes of the order", async () => {
   server.flows = [open("ORD-1")];
   await visit("?view=reconciliation&instance=order/ORD-1");
@@ -232,17 +252,17 @@ test("an order's page follows the changes of the order", async () => {
 
   server.flows = [row("ORD-1")];
   server.publish(changed(1, row("ORD-1"), "open"));
-  expect(await screen.findByText("All clouds agree.")).toBeVisible();
+  expect(await screen.findByText("All sources agree.")).toBeVisible();
   expect(screen.getByText(/complete 2\.0 s later/)).toBeVisible();
 });
 
 test("an event links to its order", async () => {
   const placed = event("x", { order_id: "ORD-1" });
-  server.events = [{ ...placed, origin: "", data: { order_id: "ORD-1" }, digest: "00" }];
+  server.events = [{ ...placed, data: { order_id: "ORD-1" }, attributes: {}, digest: "00" }];
   server.flows = [mismatched("ORD-1")];
   const leg = { source: "aws" as const, type: "OrderPlaced", name: "order", optional: false };
   server.declarations = [declaration("order", leg)];
-  await visit("?event=aws/x");
+  await visit("?event=aws/x&producer=shop");
   await user.click(await screen.findByRole("link", { name: "Show reconciliation" }));
   expect(await screen.findByRole("heading", { name: /ORD-1/ })).toBeVisible();
   expect(screen.queryByRole("dialog")).toBeNull();

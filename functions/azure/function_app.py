@@ -1,24 +1,44 @@
-"""Function app: ingests Event Grid events, and runs the sweep on a timer."""
+"""Function app: ingests Event Grid events, from a queue or from Event Grid itself, and runs the sweep on a timer."""
 
 import asyncio
-import json
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import azure.functions as func
 
-from helios import bootstrap, settings
-from helios.bootstrap import Services
+from helios import bootstrap, logs, settings
+from helios.bootstrap import Edge, Services
 from helios.model.events import Delivery
 from helios.services.batching import Coalescer
-from helios.services.sweep import sweep as sweep_store
 
 configured = settings.load()
 logging.getLogger("helios").setLevel(configured.log_level)
+for handler in logging.getLogger().handlers:  # of the worker, which would drop the fields in ``extra``
+    handler.setFormatter(logs.JsonFormatter())
+
+
+class EventAsSent(func.EventGridEvent):
+    """An event of any schema, as the JSON text that the host passed on."""
+
+    def __init__(self, text: str) -> None:
+        """Take the text."""
+        self.text = text
+
+
+def _as_sent(data: Any, *, trigger_metadata: object) -> EventAsSent:  # noqa: ARG001 - the host passes it by this name
+    """Take the place of azure-functions' conversion, which keeps only the fields of the two schemas that it knows.
+
+    A dead letter would lack the rest, and an ``eventTime`` that the library can't parse would fail the whole array.
+    """
+    return EventAsSent(data.value)
+
+
+func.get_binding_registry().get("eventGridTrigger").decode = _as_sent  # type: ignore[no-untyped-call]  # no types
+
 app = func.FunctionApp()
+log = logging.getLogger("helios.functions.azure")
 
 
 @cache
@@ -28,65 +48,60 @@ def services() -> Services:
 
 
 @cache
+def edge() -> Edge:
+    """What ingests: with a log it needs no database."""
+    return services() if configured.engine == "postgres" else bootstrap.build_edge(configured)
+
+
+@cache
 def coalescer() -> Coalescer:
     """The coalescer that all calls share."""
-    return Coalescer(services().ingest, timeout_seconds=2 * configured.database_timeout_seconds)
+    return Coalescer(edge().ingest, timeout_seconds=2 * configured.database_timeout_seconds)
 
 
 @app.event_grid_trigger(arg_name="event")
 async def ingest(event: func.EventGridEvent) -> None:
-    """Store one event of either schema. Returning acknowledges the event; raising makes Event Grid deliver it again.
+    """Store one event of any schema. Returning acknowledges the event; raising makes Event Grid deliver it again.
 
     The host calls this once for each event of an array, all in parallel. The coalescer joins the events into a batch.
 
     Raises:
         Retryable: nothing was stored.
+        TypeError: the host did not use the conversion above, so that the event may lack fields.
     """
-    delivery = Delivery(channel="eventgrid", body=_json(_attributes(event)), received_at=datetime.now(UTC))
-    await coalescer().submit([delivery])
+    if not isinstance(event, EventAsSent):
+        raise TypeError("azure-functions converted this event itself: update functions/azure to its version")
+    # A string that was cut within a character has no UTF-8. Its error then names the field.
+    body = event.text.encode(errors="surrogatepass")
+    await _store(body)
+
+
+@app.queue_trigger(arg_name="message", queue_name="events", connection="EventQueue")
+async def ingest_queued(message: func.QueueMessage) -> None:
+    """Store one event that Event Grid put into the queue. Returning deletes the message; raising retries it later.
+
+    Python's worker takes one message a call. The host makes up to 128 calls in parallel (``extensions.queues`` in
+    host.json), and the coalescer joins their events into a batch.
+
+    Raises:
+        Retryable: nothing was stored.
+    """
+    await _store(message.get_body())
 
 
 @app.timer_trigger(schedule="0 * * * * *", arg_name="timer")
 async def sweep(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the host passes it by this name
     """Sweep once a minute."""
-    built = services()
-    await asyncio.to_thread(
-        sweep_store, datetime.now(UTC), store=built.store, reconciler=built.reconciler, notifier=built.notifier
-    )
+    await asyncio.to_thread(bootstrap.sweep_alone, services(), datetime.now(UTC))
 
 
-def _attributes(event: func.EventGridEvent | func.CloudEvent) -> Mapping[str, Any]:
-    """The event's attributes by their names in its schema: the host parses the event and does not pass the JSON on."""
-    if isinstance(event, func.CloudEvent):
-        attributes = event.extension_attrs | {  # data_base64 is one of them
-            "specversion": event.specversion,
-            "id": event.id,
-            "source": event.source,
-            "type": event.type,
-            "subject": event.subject,
-            "time": event.time,
-            "datacontenttype": event.datacontenttype,
-            "dataschema": event.dataschema,
-            "data": event.get_json(),
-        }
-        return {name: value for name, value in attributes.items() if value is not None}
-    return {
-        "id": event.id,
-        "topic": event.topic or "",
-        "subject": event.subject or "",
-        "eventType": event.event_type,
-        "eventTime": event.event_time,
-        "data": event.get_json(),
-        "dataVersion": event.data_version,
-    }
+async def _store(body: bytes) -> None:
+    """Store one event, and log a rejected one.
 
-
-def _json(event: Mapping[str, Any]) -> bytes:
-    """The event as JSON. A value that JSON or UTF-8 lacks does not become null, so that Helios rejects and stores it.
-
-    msgspec is not used, because it writes an infinite number as null, and raises for an integer of more than 64 bits.
+    The worker passes on what a function logs during its own call. It may drop the line about the batch, which the
+    thread of the coalescer logs, so the alarm ``rejected`` reads this one.
     """
-    try:
-        return json.dumps(event, default=datetime.isoformat, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # an unpaired surrogate, which can only be written as an escape
-        return json.dumps(event, default=datetime.isoformat).encode()
+    delivery = Delivery(channel="eventgrid", body=body, received_at=datetime.now(UTC))
+    for outcome in await coalescer().submit([delivery]):
+        if outcome.status == "rejected":
+            log.warning("rejected", extra={"field": outcome.field, "reason": outcome.reason})

@@ -38,13 +38,15 @@ from local.stack.config import (
 from scripts.build.package import NATIVE
 
 FUNCTION_TIMEOUT_SECONDS: Final = 10
-VISIBILITY_SECONDS: Final = 6 * FUNCTION_TIMEOUT_SECONDS
-"""AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": at least six times the function's timeout."""
-MAX_RECEIVES: Final = 720
-"""Twelve hours at VISIBILITY_SECONDS each: an outage of the database may last that long."""
+STATEMENT_SECONDS: Final = FUNCTION_TIMEOUT_SECONDS - 2
+"""A function reports a slow statement of Postgres before Lambda ends the call."""
 BATCH_SIZE: Final = 500
 BATCH_WINDOW_SECONDS: Final = 1
-"""The same guide: batches of more than 10 need a window."""
+"""AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": batches of more than 10 need a window."""
+VISIBILITY_SECONDS: Final = 6 * FUNCTION_TIMEOUT_SECONDS + BATCH_WINDOW_SECONDS
+"""The same guide: at least six times the function's timeout, and the batching window."""
+MAX_RECEIVES: Final = 720
+"""Twelve hours at VISIBILITY_SECONDS each: an outage of the database may last that long."""
 MAX_CONCURRENCY: Final = 2
 """The minimum of SQS mappings; more functions compete for the cores of one machine: five cold starts took 7 s."""
 NOTIFY_BATCH_SIZE: Final = 10
@@ -67,20 +69,28 @@ class Function(NamedTuple):
         package: its name in ``scripts.build.package``.
         memory: its memory in MB.
         settings: the settings of Helios that this function needs and others don't; see ``_own_environment``.
+        timeout: the longest time of a call, in seconds.
     """
 
     name: str
     package: str
     memory: int
     settings: tuple[str, ...] = ()
+    timeout: int = FUNCTION_TIMEOUT_SECONDS
 
 
 FUNCTIONS: Final = (
-    Function(INGEST_FUNCTION, "aws-ingest", 512, ("relay_queue_url",)),
+    Function(INGEST_FUNCTION, "aws-ingest", 1769, ("relay_queue_url",)),
     Function(API_FUNCTION, "aws-api", 512, ("relay_queue_url",)),
     Function(WEBSOCKET_FUNCTION, "aws-websocket", 256, ("websocket_endpoint",)),
-    Function(RELAY_FUNCTION, "aws-relay", 512, ("websocket_endpoint", "relay_queue_url")),
-    Function(SWEEP_FUNCTION, "aws-sweep", 256, ("relay_queue_url",)),
+    Function(
+        RELAY_FUNCTION,
+        "aws-relay",
+        1769,
+        ("websocket_endpoint", "relay_queue_url"),
+        timeout=3 * FUNCTION_TIMEOUT_SECONDS,
+    ),
+    Function(SWEEP_FUNCTION, "aws-sweep", 256, ("relay_queue_url",), timeout=3 * FUNCTION_TIMEOUT_SECONDS),
 )
 
 
@@ -151,7 +161,7 @@ def deploy(
                 packages[function.package],
                 {**environment, **_own_environment(function, endpoint)},
                 memory=function.memory,
-                timeout=FUNCTION_TIMEOUT_SECONDS,
+                timeout=function.timeout,
             )
         _map_queues(clients, queue, relay_queue)
         resources.schedule(clients, SCHEDULE, "rate(1 minute)", (RELAY_FUNCTION, SWEEP_FUNCTION))
@@ -169,9 +179,10 @@ def deploy(
 
 
 def _own_environment(function: Function, endpoint: str) -> dict[str, str]:
-    """The variables of this function alone."""
+    """The variables of this function beside the common ones."""
     addresses = {"relay_queue_url": relay_queue_url(endpoint), "websocket_endpoint": _websocket_endpoint(endpoint)}
-    return {settings.variable(field): addresses[field] for field in function.settings}
+    own = {settings.variable(field): addresses[field] for field in function.settings}
+    return own | {settings.variable("database_timeout_seconds"): str(STATEMENT_SECONDS)}
 
 
 def _queues(clients: Clients, visibility_seconds: int) -> tuple[Queue, Queue, Queue]:

@@ -12,11 +12,11 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.stack import reaper
+from helios.processes import reaper
+from helios.processes.ports import HOST
+from helios.processes.probes import answers
+from helios.processes.server import Server
 from local.stack.config import AWS_ACCOUNT, AWS_REGION
-from local.stack.ports import HOST
-from local.stack.probes import answers
-from local.stack.server import Server
 
 _LOCK = Path(__file__).with_name("ministack.lock")
 _PROGRAM = Path(__file__).resolve().with_name("run_ministack.py")

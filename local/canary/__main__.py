@@ -2,13 +2,14 @@
 
 import argparse
 import http.client
+import json
 import logging
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from http import HTTPStatus
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from azure.core.exceptions import AzureError
 from botocore.exceptions import BotoCoreError, ClientError
@@ -18,11 +19,14 @@ from helios import logs
 from local.canary.aws import Bus
 from local.canary.senders import Addresses, Sender, senders
 from local.canary.sns import Server
+from local.stack.config import CANARY_TYPE
 
 log = logging.getLogger("helios.local.canary")
 
 _STORED_SECONDS = 10
 _POLL_SECONDS = 0.05
+_NEWEST = 50
+"""The number of stored canary events of a cloud among which a sent one is looked for."""
 _RETRY_SECONDS = 1
 """Pause before the next round until an event has passed every authenticator."""
 
@@ -85,10 +89,10 @@ def _stored(api_url: str, source: str, id_: str, deadline: float) -> bool:
     connection = http.client.HTTPConnection(urlsplit(api_url).netloc, timeout=_STORED_SECONDS)
     try:
         while True:
-            connection.request("GET", f"/api/v1/events/{source}/{quote(id_, safe='')}")
+            connection.request("GET", f"/api/v1/events?source={source}&type={CANARY_TYPE}&limit={_NEWEST}")
             answer = connection.getresponse()
-            answer.read()
-            if answer.status == HTTPStatus.OK:
+            body = answer.read()
+            if answer.status == HTTPStatus.OK and any(item["id"] == id_ for item in json.loads(body)["items"]):
                 return True
             if time.monotonic() > deadline:
                 return False

@@ -15,13 +15,13 @@ from azure.eventgrid import EventGridEvent, EventGridPublisherClient
 from google.cloud import pubsub_v1
 from standardwebhooks.webhooks import Webhook
 
-from helios.model.events import Source
+from helios.model.sources import BuiltIn
+from helios.processes.ports import HOST
 from local.canary.aws import Bus
 from local.canary.sns import Server
 from local.emulators.eventgrid import client as eventgrid
 from local.emulators.pubsub import client as pubsub
 from local.stack.config import CANARY, CANARY_TYPE, GCP_PROJECT, WEBHOOK_AUTH
-from local.stack.ports import HOST
 
 _WEBHOOKS = "/api/v1/webhooks"
 _SECONDS = 10
@@ -37,7 +37,7 @@ class Sender(NamedTuple):
     """
 
     authenticator: str
-    source: Source
+    source: BuiltIn
     send: Callable[[], str]
 
 

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from helios.processes.ports import HOST
 from local.emulators.certificate import self_signed
 from local.stack.config import AWS_REGION
-from local.stack.ports import HOST
 from local.stack.request_filter import LOOPBACK_ONLY
 
 log = logging.getLogger("helios.local.canary")

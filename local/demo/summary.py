@@ -1,27 +1,31 @@
 """The summary at the end of the demo: what the clouds accepted against what Helios counted, for each cloud."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import psycopg
 
+from helios.model.balances import MANIFEST_TYPE
 from local.stack.config import CANARY_TYPE
 
 _PATIENCE_SECONDS: Final = 30.0
 """How long to wait, without any progress, for accepted events that are not counted yet."""
 _POLL_SECONDS: Final = 0.25
 
+_NO_TRAFFIC: Final = (CANARY_TYPE, MANIFEST_TYPE)
+"""The types of events that the simulator does not count."""
+
 _COUNTS: Final = """
 SELECT source, sum(stored)::int, sum(duplicate)::int, sum(contradictory)::int, sum(rejected)::int
-FROM event_counts WHERE type <> %s GROUP BY 1
+FROM event_counts WHERE type <> ALL(%s) GROUP BY 1
 """
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """The deliveries of one cloud by outcome, without canary events."""
+    """The deliveries of one cloud by outcome, without canary events and manifests."""
 
     stored: int = 0
     duplicate: int = 0
@@ -37,7 +41,7 @@ class Counts(msgspec.Struct, frozen=True):
         return msgspec.structs.astuple(self)
 
 
-CountsBySource = Mapping[str, Counts]
+CountsBySource = dict[str, Counts]
 """The counts of each cloud."""
 
 
@@ -74,7 +78,7 @@ def fetch_counts(database_url: str) -> CountsBySource:
         psycopg.OperationalError: the database does not answer.
     """
     with psycopg.connect(database_url) as connection:
-        return {source: Counts(*counts) for source, *counts in connection.execute(_COUNTS, [CANARY_TYPE])}
+        return {source: Counts(*counts) for source, *counts in connection.execute(_COUNTS, [[*_NO_TRAFFIC]])}
 
 
 def wait_for_arrivals(

@@ -14,8 +14,8 @@ import jwt
 from functions_framework._http import create_server  # the server of Google's own command line
 
 from helios import logs
+from helios.processes.ports import HOST
 from local.stack import request_filter
-from local.stack.ports import HOST
 from local.stack.request_filter import RequestFilter, WsgiFilter
 
 if TYPE_CHECKING:

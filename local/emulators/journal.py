@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from local.stack.private import private_opener
+from helios.processes.private import private_opener
 
 log = logging.getLogger("helios.local")
 

@@ -1,1 +1,1 @@
-"""The real servers of the local stack: Postgres, Valkey, and librdkafka's Kafka."""
+"""The servers that only the local stack runs: librdkafka's Kafka."""

@@ -15,7 +15,7 @@ from typing import Final
 
 from confluent_kafka import Producer
 
-from local.stack.ports import HOST
+from helios.processes.ports import HOST
 
 METADATA_SECONDS: Final = 10.0
 

@@ -1,1 +1,1 @@
-"""The processes of the local stack: settings and ports, one process, the table of services and their supervisor."""
+"""The local stack: its settings and ports, its credentials, and the table of its services."""

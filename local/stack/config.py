@@ -9,9 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from helios.errors import ConfigurationError
+from helios.processes.ports import HOST, free_ports
 from local.stack import credentials
 from local.stack.credentials import Credentials
-from local.stack.ports import HOST, free_ports
 
 PREFIX = "HELIOS_LOCAL_"
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -66,14 +66,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         aws_port: every AWS service.
         api_port: Helios' own API.
         dashboard_port: the dashboard.
-        pubsub_port: Pub/Sub over gRPC.
+        pubsub_port: Pub/Sub, over gRPC and REST.
         pubsub_admin_port: HTTP port of the Pub/Sub emulator: its certificates and its state.
         eventgrid_port: Event Grid.
+        eventgrid_tls_port: Event Grid over TLS, for the clients that send keys over HTTPS only.
         gcp_function_port: the Cloud Function.
         azure_function_port: the Azure Function.
         kafka_port: Kafka's bootstrap server.
+        log_port: bootstrap server of the log, with the engine ``flink``.
         canary_port: HTTP port of the canary, which serves the certificate that signs the canary events of SNS.
         flows_file: the file that declares the flows; empty for the order flow that ships with Helios.
+        sources_file: the file that declares sources beside the clouds; empty for none.
+        engine: what judges events: ``postgres`` or ``flink``.
+        log_prefix: the prefix of the topics of the log.
         state: folder of data, logs and other files that outlive a run; it may be deleted between runs.
     """
 
@@ -85,11 +90,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     pubsub_port: Port = 8085
     pubsub_admin_port: Port = 8086
     eventgrid_port: Port = 8087
+    eventgrid_tls_port: Port = 8090
     gcp_function_port: Port = 8088
     azure_function_port: Port = 7071
     kafka_port: Port = 19092
+    log_port: Port = 19093
     canary_port: Port = 8089
     flows_file: str = ""
+    sources_file: str = ""
+    engine: str = "postgres"
+    log_prefix: str = "helios"
     state: str = str(REPOSITORY / ".helios")
 
     @property
@@ -122,6 +132,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{HOST}:{self.eventgrid_port}"
 
     @property
+    def eventgrid_tls_url(self) -> str:
+        """The address of the Event Grid emulator over TLS, with a certificate that it makes."""
+        return f"https://{HOST}:{self.eventgrid_tls_port}"
+
+    @property
+    def eventgrid_folder(self) -> Path:
+        """The data of the Event Grid emulator."""
+        return self.folder / "eventgrid"
+
+    @property
     def gcp_function_url(self) -> str:
         """The address of the Cloud Function."""
         return f"http://{HOST}:{self.gcp_function_port}"
@@ -135,6 +155,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def kafka_brokers(self) -> str:
         """The bootstrap server for clients of Kafka."""
         return f"{HOST}:{self.kafka_port}"
+
+    @property
+    def log_brokers(self) -> str:
+        """The bootstrap server of the log."""
+        return f"{HOST}:{self.log_port}"
 
     @property
     def canary_url(self) -> str:
@@ -153,6 +178,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _PORT_FIELDS = [field for field in Config.__struct_fields__ if field.endswith("_port")]
+
+
+def ports(config: Config) -> dict[str, int]:
+    """The port of each field that is one."""
+    return {field: getattr(config, field) for field in _PORT_FIELDS}
 
 
 def variable(field: str) -> str:

@@ -1,21 +1,13 @@
 """The passwords, keys and secrets of one local stack: random, and stored in its state folder for its user alone."""
 
 import base64
-import fcntl
-import os
 import secrets
 from pathlib import Path
 
 import msgspec
 
-from helios.errors import ConfigurationError
-from local.stack.private import append_private, private_folder
-
-FILE = "credentials.json"
-
-
-def _token() -> str:
-    return secrets.token_urlsafe(24)
+from helios.embedded import credentials
+from helios.embedded.credentials import DatabaseCredentials, random_password
 
 
 def _webhook_secret() -> str:
@@ -28,38 +20,32 @@ def _topic_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class Credentials(DatabaseCredentials, frozen=True, kw_only=True):
     """One value for each door of the stack.
 
     Attributes:
-        postgres_superuser: password of the role that administers Postgres.
-        postgres: password of the role that owns Helios' database.
-        valkey: password of Valkey.
         eventbridge: key of the API destination.
         eventgrid: secret of Event Grid's delivery property.
         cloudevents: signing secret of the channel for CloudEvents.
         replay: signing secret of replay jobs.
+        stripe: signing secret of the payment provider.
+        shopify: signing secret of the shop.
         topic_key: key for publishers to Event Grid.
         host_master: the Azure host's key for everything.
         host_default: the Azure host's key for HTTP functions.
         host_event_grid: the Azure host's key for deliveries of Event Grid.
     """
 
-    postgres_superuser: str = msgspec.field(default_factory=_token)
-    postgres: str = msgspec.field(default_factory=_token)
-    valkey: str = msgspec.field(default_factory=_token)
-    eventbridge: str = msgspec.field(default_factory=_token)
-    eventgrid: str = msgspec.field(default_factory=_token)
+    eventbridge: str = msgspec.field(default_factory=random_password)
+    eventgrid: str = msgspec.field(default_factory=random_password)
     cloudevents: str = msgspec.field(default_factory=_webhook_secret)
     replay: str = msgspec.field(default_factory=_webhook_secret)
+    stripe: str = msgspec.field(default_factory=_webhook_secret)
+    shopify: str = msgspec.field(default_factory=random_password)
     topic_key: str = msgspec.field(default_factory=_topic_key)
-    host_master: str = msgspec.field(default_factory=_token)
-    host_default: str = msgspec.field(default_factory=_token)
-    host_event_grid: str = msgspec.field(default_factory=_token)
-
-    def __repr__(self) -> str:
-        """A text without the values."""
-        return "Credentials(***)"
+    host_master: str = msgspec.field(default_factory=random_password)
+    host_default: str = msgspec.field(default_factory=random_password)
+    host_event_grid: str = msgspec.field(default_factory=random_password)
 
     @property
     def webhooks(self) -> dict[str, str]:
@@ -83,22 +69,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 def load(folder: Path) -> Credentials:
     """The credentials in this state folder; the first call creates them.
 
-    Later runs use the same ones, as the data of Postgres and the pending events of the emulators outlive a run.
-
     Raises:
         ConfigurationError: the file can't be read.
     """
-    path = private_folder(folder) / FILE
-    with append_private(path) as file:
-        os.fchmod(file.fileno(), 0o600)
-        fcntl.flock(file, fcntl.LOCK_EX)  # two processes create one set
-        content = path.read_bytes()
-        try:
-            credentials = msgspec.json.decode(content or b"{}", type=Credentials)
-        except msgspec.DecodeError as error:
-            raise ConfigurationError(f"{path} can't be read ({error}). Remove it, and start with --fresh.") from error
-        complete = msgspec.json.encode(credentials)
-        if complete != content:
-            file.truncate(0)
-            file.write(complete)
-    return credentials
+    return credentials.load(folder, Credentials, remedy="Remove it, and start with --fresh.")

@@ -5,16 +5,21 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
+from helios.embedded import postgres, valkey
+from helios.embedded.postgres import Postgres
+from helios.embedded.valkey import Valkey
+from helios.processes.ports import HOST
+from helios.processes.probes import accepts, answers, follows
+from helios.processes.process import Probe, scrubbed_environment
+from helios.processes.server import Command, Task
+from helios.processes.supervisor import Service
 from helios.services.sink import KAFKA
 from local.aws import deployer, resources
 from local.aws.ministack import Ministack
 from local.emulators.azure_host.client import event_grid_url
 from local.emulators.eventgrid.client import topic_url
-from local.servers import postgres, valkey
-from local.servers.postgres import Postgres
-from local.servers.valkey import Valkey
+from local.stack import log_engine, providers
 from local.stack.config import (
     AZURE_TOPIC,
     BUS,
@@ -25,35 +30,11 @@ from local.stack.config import (
     WEBHOOK_AUTH,
     Config,
 )
-from local.stack.ports import HOST
-from local.stack.probes import accepts, answers, follows
-from local.stack.process import Probe, scrubbed_environment
-from local.stack.server import Command, Server, Task
 
+NOTIFY_LISTENERS = {"HELIOS_NOTIFY_LISTENERS": "true"}
+"""The API sends the live stream here, beside the relay function on AWS."""
 
-class Service(NamedTuple):
-    """One row.
-
-    Attributes:
-        name: its name in the demo's output; its log is ``.helios/logs/<name>.log``.
-        server: starts and stops the service.
-        needs: the services that must be ready before it starts; services that need none start at the same time.
-        ports: the fields of ``config.Config`` with the ports it listens on.
-        restarts: whether the supervisor restarts it when it crashes. The crash of any other service ends the demo.
-        data_loss: what a crash loses, as the message to the user, for a service that restarts empty; the services
-            that need it are then restarted too. Empty if a crash loses nothing.
-        remedy: advice to the user when it does not start.
-        data: the folder in which an emulator stores undelivered events.
-    """
-
-    name: str
-    server: Server
-    needs: tuple[str, ...] = ()
-    ports: tuple[str, ...] = ()
-    restarts: bool = False
-    data_loss: str = ""
-    remedy: str = ""
-    data: Path | None = None
+EMPTY_DATABASE = "To start with an empty database, run: make local-demo ARGS=--fresh"
 
 
 def services(config: Config, *, canary_seconds: float = 0, reload: bool = False) -> list[Service]:
@@ -67,6 +48,7 @@ def services(config: Config, *, canary_seconds: float = 0, reload: bool = False)
     secret = secrets.token_urlsafe()
     return [
         *_databases(config),
+        *log_engine.rows(config, helios_environment(config)),
         *_aws(config),
         _api(config, secret, reload=reload),
         *_gcp(config, secret),
@@ -83,7 +65,13 @@ def _databases(config: Config) -> list[Service]:
     return [
         Service(
             "postgres",
-            Postgres(data / "postgres", config.postgres_port, log=log("postgres"), credentials=credentials),
+            Postgres(
+                data / "postgres",
+                config.postgres_port,
+                log=log("postgres"),
+                credentials=credentials,
+                remedy=EMPTY_DATABASE,
+            ),
             ports=("postgres_port",),
         ),
         Service(
@@ -97,7 +85,7 @@ def _databases(config: Config) -> list[Service]:
             _python("helios", "migrate"),
             env=helios_environment(config),
             needs=("postgres",),
-            remedy="To start with an empty database, run: make local-demo ARGS=--fresh",
+            remedy=EMPTY_DATABASE,
         ),
     ]
 
@@ -119,8 +107,8 @@ def _aws(config: Config) -> list[Service]:
             config,
             "deployment",
             _python("local.aws.deployer", config.aws_url),
-            env=resources.sdk_environment(config.aws_url) | helios_environment(config),
-            needs=("aws", "packages", "migrations", "valkey"),
+            env=resources.sdk_environment(config.aws_url) | helios_environment(config) | NOTIFY_LISTENERS,
+            needs=("aws", "packages", *_stores(config)),
         ),
     ]
 
@@ -129,20 +117,19 @@ def _api(config: Config, secret: str, *, reload: bool) -> Service:
     """Helios' API. It notifies the relay function on AWS, for itself and for the functions of the other clouds."""
     notifier = {"HELIOS_RELAY_QUEUE_URL": deployer.relay_queue_url(config.aws_url), "HELIOS_NOTIFY_SECRET": secret}
     address = ["--host", HOST, "--port", str(config.api_port)]
-    options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
-    if reload:
-        options += ["--reload", "--reload-dir", str(REPOSITORY / "shared")]
+    options = ["--reload", "--reload-dir", str(REPOSITORY / "shared")] if reload else []
     return _command(
         config,
         "api",
-        _python("uvicorn", "--factory", "helios.api:create_app", *address, *options),
+        _python("helios.api", *address, *options),
         env=helios_environment(config)
         | sdk_environment(config)
         | notifier
+        | NOTIFY_LISTENERS
         | _replay_targets(config)
         | {"HELIOS_TRUST_LOOPBACK": "true", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
         ready=answers(f"{config.api_url}/api/v1/health"),
-        needs=("migrations", "valkey"),
+        needs=_stores(config),
         ports=("api_port",),
     )
 
@@ -169,7 +156,7 @@ def _gcp(config: Config, secret: str) -> list[Service]:
             _python("local.emulators.cloud_run", *function, "--port", str(config.gcp_function_port), *auth),
             env=_notifying_environment(config, secret),
             ready=accepts(config.gcp_function_port),
-            needs=("migrations", "valkey"),
+            needs=_stores(config),
             ports=("gcp_function_port",),
         ),
         _task(
@@ -184,8 +171,9 @@ def _gcp(config: Config, secret: str) -> list[Service]:
 
 def _azure(config: Config, secret: str) -> list[Service]:
     """Event Grid, the function app in the emulated host, and the subscription that posts to it."""
-    data = config.folder / "eventgrid"
-    emulator = ["--port", str(config.eventgrid_port), "--data", str(data)]
+    data = config.eventgrid_folder
+    ports = ["--port", str(config.eventgrid_port), "--tls-port", str(config.eventgrid_tls_port)]
+    emulator = [*ports, "--data", str(data)]
     # A tenth of Event Grid's waits: the first retry after an outage starts after one second, not ten.
     scale = ["--time-scale", "0.1"]
     host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
@@ -199,7 +187,7 @@ def _azure(config: Config, secret: str) -> list[Service]:
             _python("local.emulators.eventgrid", *emulator, *scale),
             ready=answers(f"{config.eventgrid_url}/health"),
             data=data,
-            ports=("eventgrid_port",),
+            ports=("eventgrid_port", "eventgrid_tls_port"),
         ),
         _command(
             config,
@@ -207,7 +195,7 @@ def _azure(config: Config, secret: str) -> list[Service]:
             _python("local.emulators.azure_host", *host),
             env=_notifying_environment(config, secret) | credentials.azure_host,
             ready=answers(f"{config.azure_function_url}/admin/host/ping"),
-            needs=("migrations", "valkey"),
+            needs=_stores(config),
             ports=("azure_function_port",),
         ),
         _task(
@@ -229,7 +217,7 @@ def _canary(config: Config, seconds: float) -> Service:
         _python("local.canary", "--port", str(config.canary_port), "--every", str(seconds), *urls),
         env=sdk_environment(config) | config.credentials.webhooks,
         ready=answers(f"{config.canary_url}/healthz"),
-        needs=("aws", "api", "pubsub", "eventgrid"),
+        needs=("aws", "api", "pubsub", "eventgrid", *log_engine.judges(config)),
         ports=("canary_port",),
     )
 
@@ -279,9 +267,20 @@ def _dashboard(config: Config, *, reload: bool) -> list[Service]:
     ]
 
 
-def traffic(config: Config, *, rate: float, error_rate: float, duration: float, summary: Path) -> Command:
+def traffic(
+    config: Config,
+    *,
+    rate: float,
+    error_rate: float,
+    duration: float,
+    summary: Path,
+    sources: int = 3,
+    varied: float = 0.0,
+) -> Command:
     """The simulator: it publishes through the clouds' own SDKs, and writes its summary to a file when it ends."""
     options = ["--via", "cloud", "--rate", rate, "--error-rate", error_rate, "--duration", duration]
+    options += ["--url", config.api_url, "--varied", varied, "--manifests"]
+    options += [word for name in providers.names(sources) for word in ("--source", name)]
     return Command(
         "traffic",
         _python("scripts.simulator", *map(str, options), "--summary", str(summary)),
@@ -301,6 +300,7 @@ def sdk_environment(config: Config) -> dict[str, str]:
         "HELIOS_GCP_TOPIC": GCP_TOPIC,
         "HELIOS_AZURE_EVENTGRID_ENDPOINT": topic_url(config.eventgrid_url, AZURE_TOPIC),
         "HELIOS_AZURE_EVENTGRID_KEY": config.credentials.topic_key,
+        **providers.environment(config),
     }
 
 
@@ -317,7 +317,14 @@ def helios_environment(config: Config) -> dict[str, str]:
         "HELIOS_SNS_CERTIFICATES_URL": config.canary_url,
         **WEBHOOK_AUTH,
         **credentials.webhooks,
+        **log_engine.settings(config),
+        **providers.environment(config),
     }
+
+
+def _stores(config: Config) -> tuple[str, ...]:
+    """The services that whatever takes events needs."""
+    return ("migrations", "valkey", *((log_engine.TOPICS,) if config.engine == "flink" else ()))
 
 
 def _replay_targets(config: Config) -> dict[str, str]:

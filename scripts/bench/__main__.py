@@ -5,10 +5,32 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from local.stack.config import REPOSITORY
-from scripts.bench import clouds, flows, imports, ingest, live, normalising, pixels, report, stats, webhooks
+from scripts.bench import (
+    archive,
+    clouds,
+    costs,
+    flink,
+    flows,
+    imports,
+    ingest,
+    live,
+    normalising,
+    pixels,
+    previewing,
+    recoveries,
+    reference,
+    report,
+    retention,
+    scale,
+    stats,
+    topology,
+    tracing,
+    webhooks,
+)
 from scripts.bench.report import Table
 from scripts.bench.servers import Servers, servers
 
@@ -16,13 +38,28 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "normalise": normalising.measure,
     "ingest": ingest.measure,
     "flows": flows.measure,
+    "scale": scale.measure,
+    "costs": costs.measure,
     "webhooks": webhooks.measure,
     "live": live.measure,
     "pixels": pixels.measure,
     "clouds": clouds.measure,
     "imports": imports.measure,
     "stats": stats.measure,
+    "preview": previewing.measure,
+    "topology": topology.measure,
+    "tracing": tracing.measure,
+    "archive": archive.measure,
+    "retention": retention.measure,
+    "flink": flink.measure,
+    "recoveries": recoveries.measure,
 }
+
+SIZED = {"archive", "retention"}
+"""The measurements whose number of events can be chosen."""
+
+TIMED = {"topology"}
+"""The measurements whose time can be chosen."""
 
 
 def main() -> None:
@@ -34,6 +71,10 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", choices=MEASURES, metavar="NAME", help=f"run only these: {', '.join(MEASURES)}"
     )
+    parser.add_argument(
+        "--events", type=int, metavar="N", help=f"the number of events in these: {', '.join(sorted(SIZED))}"
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help=f"how long to load in these: {', '.join(TIMED)}")
     parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "bench.json", help="file for the results")
     options = parser.parse_args()
     gc.freeze()  # as every function does
@@ -43,14 +84,18 @@ def main() -> None:
     tables: list[Table] = []
     with servers() as running:
         for name in options.only or MEASURES:
-            tables += _measure(console, running, name, quick=options.quick)
+            chosen = {"events": options.events} if options.events and name in SIZED else {}
+            chosen |= {"seconds": options.seconds} if options.seconds and name in TIMED else {}
+            tables += _measure(console, running, name, quick=options.quick, **chosen)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     report.write(options.json, machine, tables)
     console.print(f"written to {options.json}")
 
 
-def _measure(console: Console, running: Servers, name: str, *, quick: bool) -> list[Table]:
-    tables = MEASURES[name](running, quick=quick)
+def _measure(console: Console, running: Servers, name: str, *, quick: bool, **chosen: float) -> list[Table]:
+    beside = reference.measure(running)
+    running.empty()
+    tables = [msgspec.structs.replace(table, beside=beside) for table in MEASURES[name](running, quick=quick, **chosen)]
     for table in tables:
         report.show(console, table)
     return tables

@@ -13,10 +13,10 @@ from typing import Self
 import msgspec
 import psycopg
 
-from helios.model.events import Source
-from local.servers import postgres
+from helios.embedded import postgres
+from helios.model.sources import Source
+from helios.processes.process import scrubbed_environment
 from local.stack.config import REPOSITORY, Config
-from local.stack.process import scrubbed_environment
 from local.stack.services import sdk_environment
 from scripts.bench.publish import CHANNELS
 from scripts.bench.publishing import SETTLE_SECONDS, finish, publishing, settle, stored, wait_until_begun

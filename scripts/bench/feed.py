@@ -17,15 +17,15 @@ from aiohttp import web
 
 from helios.api.stream import GATHER_SECONDS
 from helios.model.counts import Count
-from helios.model.events import SOURCES
+from helios.model.sources import BUILT_IN
 from helios.model.stream import EventSummary, FlowChange, StreamFrame
+from helios.processes.ports import HOST
 from helios.services.relay import messages
 from local.demo.dashboard import create_app
 from local.stack.config import REPOSITORY
-from local.stack.ports import HOST
 
 TYPES = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
-HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled"}
+HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled", "log": "disabled", "projector": "disabled"}
 
 
 class Feed:
@@ -34,9 +34,9 @@ class Feed:
     def __init__(self, rate: float) -> None:
         """Build a feed with this many events per second."""
         self._each = max(1, round(rate * GATHER_SECONDS))
-        self._sources = cycle(SOURCES)
+        self._sources = cycle(BUILT_IN)
         self.position = 0
-        self.sent = dict.fromkeys(SOURCES, 0)
+        self.sent = dict.fromkeys(BUILT_IN, 0)
 
     def frame(self) -> StreamFrame:
         """The next frame, as Helios makes it of a batch with events of each cloud."""
@@ -58,6 +58,7 @@ class Feed:
         events = [
             EventSummary(
                 source=source,
+                producer="bench",
                 id=order,
                 type=TYPES[source],
                 subject=None,

@@ -1,11 +1,10 @@
 """The cost of reconciliation: ingest with and without flows, a sweep of overdue flow instances, and the summary."""
 
 import http.client
-import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +15,8 @@ from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.flows import columns
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.redis.dedupe import RedisDedupeCache
-from helios.model.events import Delivery
 from helios.normalise import normalise
+from helios.processes.ports import HOST
 from helios.reconciliation import declaration
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
@@ -25,18 +24,12 @@ from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
-from local.stack.ports import HOST
-from scripts.bench.payloads import ORDER, TIME
+from scripts.bench.orders import LEGS, of_leg
+from scripts.bench.payloads import TYPES
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api
 
 BATCH = 500
-LEGS = ("OrderPlaced", "PaymentProcessed", "InventoryReserved")
-SOURCES = (
-    "arn:aws:events:eu-central-1:1:event-bus/shop",
-    "//pubsub.googleapis.com/projects/p/topics/t",
-    "/subscriptions/s",
-)
 LONG_AGO = timedelta(hours=1)
 CONCURRENT_BATCH = 100
 """Events in a batch that is ingested during the sweep."""
@@ -86,23 +79,23 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
     store = PostgresStore(pool)
     dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
-    times: dict[tuple[str, bool], list[float]] = {(leg, flows): [] for leg in LEGS for flows in (True, False)}
+    times: dict[tuple[str, bool], list[float]] = {(name, flows): [] for name in TYPES for flows in (True, False)}
     reconcilers = {True: Reconciler(declaration.load()), False: Reconciler([])}
     try:
         for _ in range(6 if quick else 30):
             for flows, reconciler in reconcilers.items():
                 orders = [uuid.uuid4().hex for _ in range(BATCH)]
-                for leg, source in zip(LEGS, SOURCES, strict=True):
-                    batch = _deliveries(leg, source, orders)
+                for leg, name in enumerate(TYPES):
+                    batch = of_leg(leg, orders)
                     started = time.perf_counter()
                     ingest(batch, dedupe=dedupe, store=store, reconciler=reconciler)
-                    times[leg, flows].append(time.perf_counter() - started)
+                    times[name, flows].append(time.perf_counter() - started)
     finally:
         dedupe.close()
         pool.close()
     running.empty()
-    rows = [_ratio(leg, times[leg, True], times[leg, False]) for leg in LEGS]
-    every = [[seconds for leg in LEGS for seconds in times[leg, flows]] for flows in (True, False)]
+    rows = [_ratio(name, times[name, True], times[name, False]) for name in TYPES]
+    every = [[seconds for name in TYPES for seconds in times[name, flows]] for flows in (True, False)]
     return Table(
         title=f"Ingest with flows, batches of {BATCH}, events/s",
         columns=("leg", "with flows", "without", "ratio"),
@@ -116,19 +109,6 @@ def _ratio(name: str, with_flows: list[float], without: list[float]) -> tuple[st
     return name, rate, baseline, rate / baseline
 
 
-def _deliveries(type_: str, source: str, orders: Sequence[str], received_at: datetime | None = None) -> list[Delivery]:
-    head = {"specversion": "1.0", "source": source, "type": type_, "time": TIME}
-    at = received_at or datetime.now(UTC)
-    return [
-        Delivery(
-            channel="cloudevents",
-            body=json.dumps(head | {"id": uuid.uuid4().hex, "data": ORDER | {"order_id": order}}).encode(),
-            received_at=at,
-        )
-        for order in orders
-    ]
-
-
 def _sweep(running: Servers, *, quick: bool) -> Table:
     """A sweep of overdue flow instances while batches of other instances are ingested."""
     size = 10_000 if quick else 100_000
@@ -139,7 +119,7 @@ def _sweep(running: Servers, *, quick: bool) -> Table:
     try:
         for _ in range(size // BATCH):
             orders = [uuid.uuid4().hex for _ in range(BATCH)]
-            overdue = _deliveries(LEGS[0], SOURCES[0], orders, received_at=now - LONG_AGO)
+            overdue = of_leg(0, orders, received_at=now - LONG_AGO)
             ingest(overdue, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         alone = _ingest_batches(store, reconciler, lambda batches: batches < BASELINE_BATCHES)
         with ThreadPoolExecutor(1) as thread:
@@ -175,7 +155,7 @@ def _ingest_batches(store: PostgresStore, reconciler: Reconciler, goes_on: Calla
     """Ingest batches while ``goes_on(number of batches)`` is true; return the milliseconds of each."""
     times: list[float] = []
     while goes_on(len(times)):
-        batch = _deliveries(LEGS[0], SOURCES[0], [uuid.uuid4().hex for _ in range(CONCURRENT_BATCH)])
+        batch = of_leg(0, [uuid.uuid4().hex for _ in range(CONCURRENT_BATCH)])
         started = time.perf_counter()
         ingest(batch, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
         times.append(1000 * (time.perf_counter() - started))
@@ -205,10 +185,10 @@ def _instance() -> str:
     """All evidence of an order, as stored in a row; every row has the same evidence."""
     (flow,) = flows = declaration.load()
     extractor = EvidenceExtractor(flows)
-    deliveries = [_deliveries(leg, source, ["ORD-1"])[0] for leg, source in zip(LEGS, SOURCES, strict=True)]
+    deliveries = [of_leg(leg, ["ORD-1"])[0] for leg in range(len(LEGS))]
     extracted = [keyed for delivery in deliveries for keyed in extractor.extract(normalise(delivery))]
     evidence_set = merge([EvidenceSet(items=[keyed.evidence]) for keyed in extracted])
-    return columns([record(FlowEvaluator(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"]
+    return str(columns([record(FlowEvaluator(flow), "ORD-1", evidence_set, now=BEFORE, version=3)])["details"])
 
 
 def _times(port: int, path: str, count: int = 50) -> list[float]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 import uvloop
 
-from local.stack.ports import HOST
+from helios.processes.ports import HOST
 from scripts.bench.load import PATH
 from scripts.bench.payloads import SHAPES
 from scripts.bench.report import Table, percentile

@@ -1,4 +1,6 @@
-"""``python -m scripts.bench.load PORT CLIENTS SECONDS``: posts new events as fast as the server responds.
+"""``python -m scripts.bench.load PORTS CLIENTS SECONDS``: posts new events as fast as the servers respond.
+
+Each event has 600 bytes and an order of its own. The clients take turns with the ports, which are separated by commas.
 
 A separate process with bare streams and prebuilt requests, so that it takes little CPU from the server on the same
 machine. Prints a JSON line: requests, seconds, and the latencies in ms.
@@ -11,24 +13,27 @@ import time
 
 import uvloop
 
-from local.stack.ports import HOST
-from scripts.bench.payloads import SHAPES
+from helios.processes.ports import HOST
+from scripts.bench.orders import LEGS, SMALL_BYTES
 
 PATH = "/api/v1/webhooks/aws/eventbridge"
+COUNTER = "00000000"
+"""What differs between the events of a client: in the id, and in the order's id."""
 
 
 async def _client(port: int, number: int, until: float, latencies: list[float]) -> None:
     reader, writer = await asyncio.open_connection(HOST, port)
-    prefix = f"{number:03}-{time.time_ns():x}-"
-    body = SHAPES["EventBridge"][1].replace("ID", prefix + "00000000", 1).encode()
+    event = f"{number:03}-{time.time_ns():x}-{COUNTER}"
+    body = LEGS[0].body(event, SMALL_BYTES, id_=event)
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: {HOST}:{port}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
-    before, _, after = (head + body).partition(b"00000000")
+    before, between, after = (head + body).split(COUNTER.encode())
     sent = 0
     while (started := time.perf_counter()) < until:
-        writer.write(before + b"%08d" % sent + after)
+        count = b"%08d" % sent
+        writer.write(before + count + between + count + after)
         sent += 1
         answer = await reader.readuntil(b"}")  # the body of a 202 is one small object
         if not answer.startswith(b"HTTP/1.1 202"):
@@ -38,12 +43,12 @@ async def _client(port: int, number: int, until: float, latencies: list[float]) 
     await writer.wait_closed()
 
 
-async def _run(port: int, clients: int, seconds: float) -> None:
+async def _run(ports: list[int], clients: int, seconds: float) -> None:
     latencies: list[float] = []
     started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for number in range(clients):
-            group.create_task(_client(port, number, started + seconds, latencies))
+            group.create_task(_client(ports[number % len(ports)], number, started + seconds, latencies))
     took = time.perf_counter() - started
     print(
         json.dumps(
@@ -53,4 +58,4 @@ async def _run(port: int, clients: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_run(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    uvloop.run(_run([int(port) for port in sys.argv[1].split(",")], int(sys.argv[2]), float(sys.argv[3])))

@@ -18,6 +18,14 @@ ORDER = {
 }
 TIME = "2025-11-26T12:00:00.123Z"
 
+TYPES = ("OrderPlaced", "PaymentProcessed", "InventoryReserved")
+SOURCES = (
+    "arn:aws:events:eu-central-1:1:event-bus/shop",
+    "//pubsub.googleapis.com/projects/p/topics/t",
+    "/subscriptions/s",
+)
+"""The types of the legs of an order, and the CloudEvents sources from which they come."""
+
 _EVENTBRIDGE = json.dumps(
     {
         "version": "0",

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from helios.processes.ports import HOST, free_ports
+from helios.processes.probes import accepts
+from helios.processes.process import scrubbed_environment
+from helios.processes.server import Command
 from local.stack.config import REPOSITORY, Config
-from local.stack.ports import HOST, free_ports
-from local.stack.probes import accepts
-from local.stack.process import scrubbed_environment
-from local.stack.server import Command
 from scripts.bench import chromium
 from scripts.bench.page import Watched, watched
 from scripts.bench.publish import CHANNELS

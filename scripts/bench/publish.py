@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from helios.model.events import Source
+from helios.model.sources import Source
 from scripts.simulator.answers import Publisher
 from scripts.simulator.endpoints import connect, find
 from scripts.simulator.plan import Emission

@@ -4,10 +4,10 @@ import subprocess
 import sys
 import time
 
+from helios.processes.ports import HOST
+from helios.processes.process import scrubbed_environment
 from local.demo import stats
 from local.stack.config import REPOSITORY, Config
-from local.stack.ports import HOST
-from local.stack.process import scrubbed_environment
 from local.stack.services import sdk_environment
 
 SETTLE_SECONDS = 300

@@ -25,17 +25,21 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         columns: the heads of the columns.
         rows: the rows, with a cell per column.
         goal: the goal, in words; may be empty.
+        beside: facts about the machine, measured just before; see ``reference``.
     """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
     goal: str = ""
+    beside: Mapping[str, float] = {}
 
 
 def show(console: Console, table: Table) -> None:
     """Print a table."""
-    shown = RichTable(title=table.title, caption=table.goal or None, title_justify="left", caption_justify="left")
+    beside = ", ".join(f"{name} {_text(value)}" for name, value in table.beside.items())
+    caption = "\n".join(filter(None, (table.goal, beside)))
+    shown = RichTable(title=table.title, caption=caption or None, title_justify="left", caption_justify="left")
     for number, column in enumerate(table.columns):
         shown.add_column(column, justify="left" if number == 0 else "right")
     for row in table.rows:

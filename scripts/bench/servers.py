@@ -11,16 +11,16 @@ import msgspec
 import psycopg
 
 from helios.adapters.postgres.migrate import migrate
-from local.servers.postgres import Postgres
-from local.servers.valkey import Valkey
+from helios.embedded.postgres import Postgres
+from helios.embedded.valkey import Valkey
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import Process, scrubbed_environment
+from helios.processes.supervisor import Supervisor
 from local.stack.config import REPOSITORY, Config, free_port_fields
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import Process, scrubbed_environment
 from local.stack.services import services
-from local.stack.supervisor import Supervisor
 
-TABLES = "events, event_counts, dead_letters, frames, consumers, flow_instances, flow_counts"
+TABLES = "events, event_ids, event_counts, dead_letters, frames, consumers, flow_instances, flow_counts"
 
 
 class Servers(NamedTuple):
@@ -41,7 +41,7 @@ class Servers(NamedTuple):
     def empty(self) -> None:
         """Delete all stored data."""
         with psycopg.connect(self.database_url) as connection:
-            connection.execute(f"TRUNCATE {TABLES}".encode())
+            connection.execute(f"TRUNCATE {TABLES} CASCADE".encode())
 
 
 @contextmanager
@@ -60,32 +60,32 @@ def servers() -> Iterator[Servers]:
 
 
 @contextmanager
-def another_database(running: Servers) -> Iterator[Servers]:
+def another_database(running: Servers, *, partition_days: int = 7) -> Iterator[Servers]:
     """The same servers with a new migrated database, which is dropped after the block."""
     with psycopg.connect(running.admin_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE another OWNER helios")
         url = psycopg.conninfo.make_conninfo(running.database_url, dbname="another")
         try:
-            migrate(url)
+            migrate(url, partition_days=partition_days)
             yield running._replace(database_url=url)
         finally:
             connection.execute("DROP DATABASE another WITH (FORCE)")
 
 
 @contextmanager
-def api(running: Servers) -> Iterator[tuple[int, Process]]:
-    """The API with one worker; its port and its process."""
+def api(running: Servers, **settings: str) -> Iterator[tuple[int, Process]]:
+    """The API with one worker and these settings; its port and its process."""
     port = free_port()
-    options = ["--host", HOST, "--port", str(port), "--loop", "uvloop", "--http", "httptools", "--no-access-log"]
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=running.database_url,
         HELIOS_REDIS_URL=running.redis_url,
         HELIOS_LOG_LEVEL="WARNING",
         HELIOS_TRUST_LOOPBACK="true",
+        **settings,
     )
     with Process(
         "api",
-        [sys.executable, "-m", "uvicorn", "--factory", "helios.api:create_app", *options],
+        [sys.executable, "-m", "helios.api", "--host", HOST, "--port", str(port)],
         log=running.folder / "api.log",
         env=environment,
         cwd=REPOSITORY,

@@ -5,9 +5,12 @@ import time
 
 import psycopg
 
+from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresUnitOfWork
 from helios.model.counts import Count
-from local.stack.ports import HOST
+from helios.model.stream import Frame
+from helios.processes.ports import HOST
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api
 
@@ -17,15 +20,14 @@ EVENTS_PER_SECOND = 10
 
 # Without WAL and without the indexes that no request uses, the rows are inserted faster; reads are the same.
 PREPARE = """
-ALTER TABLE events SET UNLOGGED;
-ALTER TABLE events DROP CONSTRAINT events_pkey;
+ALTER TABLE events_until SET UNLOGGED;
 DROP INDEX events_order_id;
 DROP INDEX events_received_at;
 """
 
 FILL_EVENTS = """
-INSERT INTO events (source, id, type, time, received_at, origin, data, order_id, customer_id, amount, digest)
-SELECT (ARRAY['aws', 'gcp', 'azure'])[1 + n %% 3], 'bench-' || n, 'Type' || n %% 6, at, at, 'bench',
+INSERT INTO events (source, producer, id, type, time, received_at, data, order_id, customer_id, amount, digest)
+SELECT (ARRAY['aws', 'gcp', 'azure'])[1 + n %% 3], 'bench', 'bench-' || n, 'Type' || n %% 6, at, at,
        '{"order_id": "ORD-1", "amount": 249.97, "currency": "EUR", "quantity": 3}', 'ORD-' || n / 3, 'CUST-0042',
        249.97, '0123456789abcdef'
 FROM (SELECT n, now() - n * interval '1 second' / %(rate)s AS at FROM generate_series(1, %(size)s) AS n) AS spread
@@ -69,7 +71,10 @@ def _fill(running: Servers, size: int) -> None:
         counted = connection.execute(COUNT_EVENTS).fetchall()
         counts = [Count(minute=minute, source=source, type=type_, stored=n) for minute, source, type_, n in counted]
         with connection.pipeline() as pipeline, connection.transaction():
-            PostgresUnitOfWork(connection, pipeline).counts.add(counts)
+            PostgresUnitOfWork(connection, pipeline).stream.publish(Frame(counts=counts, events=[]), [])
+    with open_pool(running.database_url, connections=1, timeout_seconds=60) as pool:
+        PostgresOutbox(pool).number()
+    with psycopg.connect(running.database_url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE events, event_counts, event_totals")
 
 

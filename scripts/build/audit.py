@@ -22,7 +22,7 @@ SECONDS = 300
 
 NO_SECRETS = (
     r"\.lock$|package-lock\.json$|requirements\.txt$|^tests/payloads/|^infra/terraform/schemas/|\.tftest\.hcl$"
-    r"|^dashboard/(openapi\.json|src/api/schema\.d\.ts)$"
+    r"|^dashboard/(openapi\.json|src/api/schema\.d\.ts)$|^docs/asyncapi\.json$"
 )
 """Files with hashes, ids and examples that look like secrets, in which a comment can't mark them as false positives."""
 
@@ -40,7 +40,7 @@ def main() -> int:
     programs = install(LOCK)
     checks: dict[str, Callable[[], Iterator[str]]] = {
         **{f"pip-audit {lock}": partial(python_vulnerabilities, programs, lock) for lock in locks()},
-        "npm audit": npm_vulnerabilities,
+        **{f"npm audit {folder}": partial(npm_vulnerabilities, folder) for folder in npm_folders()},
         "hashes of locked packages": unpinned_packages,
         "detect-secrets": partial(secrets, programs),
     }
@@ -83,13 +83,19 @@ def python_vulnerabilities(programs: Path, lock: str) -> Iterator[str]:
             yield f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}"
 
 
-def npm_vulnerabilities() -> Iterator[str]:
-    """The known vulnerabilities of the packages in the dashboard's lock file.
+def npm_folders() -> list[str]:
+    """The folder of every tracked lock file of npm."""
+    files = _run(["git", "ls-files", "*package-lock.json"]).stdout.splitlines()
+    return [str(Path(file).parent) for file in files]
+
+
+def npm_vulnerabilities(folder: str) -> Iterator[str]:
+    """The known vulnerabilities of the packages in a folder's lock file of npm.
 
     Raises:
         Unanswered: the registry has no answer.
     """
-    result = _run(["npm", "audit", "--json"], folder=ROOT / "dashboard")
+    result = _run(["npm", "audit", "--json"], folder=ROOT / folder)
     try:
         report: dict[str, Any] = json.loads(result.stdout)
     except ValueError as error:

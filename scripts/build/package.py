@@ -1,13 +1,20 @@
 """Builds one zip per cloud function: the helios wheel, the function's own code and its hash-pinned requirements.
 
-``python -m scripts.build.package [--native | --architecture arm64] [NAME ...]``. Every folder below ``functions/`` that
-has a ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and becomes
-``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
+``python -m scripts.build.package [--native | --architecture arm64] [--traces] [NAME ...]``. Every folder below
+``functions/`` that has a ``requirements.txt`` is a function; ``functions/aws/ingest`` is called ``aws-ingest`` and
+becomes ``build/aws-ingest.zip``. The same inputs give the same bytes, so an unchanged function is not deployed again.
 The module ``scripts.build.layouts`` defines the layout of each cloud's zips. A module that several functions of one
 cloud share, such as ``functions/aws/_common.py``, is in the zip of each of them, under the same path as here.
 
+With ``--traces`` a zip also has what HELIOS_OTLP_URL requires: the pinned packages of
+``functions/traces-requirements.txt``.
+
 A zip with requirements also contains their bytecode. A function's folder is read-only, so each cold start would
 otherwise compile every module again, which takes three times as long as to import it.
+
+With ``--flows FILE``, ``--sources FILE`` and ``--notifications FILE``, every zip also contains these declarations, as
+``flows.toml``, ``sources.toml`` and ``notifications.toml`` in its root. They are so released, and taken back, together
+with the code that reads them.
 """
 
 import argparse
@@ -21,16 +28,22 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Column, Table
 
+from helios import notifications as notifications_file
+from helios.errors import ConfigurationError
+from helios.reconciliation import declaration as flow_declaration
+from helios.sources import declaration as source_declaration
 from scripts.build import layouts
 from scripts.build.layouts import MEBIBYTE, Layout, layout_of
 
@@ -54,15 +67,22 @@ class Target(NamedTuple):
     folder: Path
 
 
+LAMBDA_PYTHON = "3.13"
+"""AWS Lambda Developer Guide, "Lambda runtimes": Amazon Linux 2023, supported until June 2029. The ``runtime`` of
+infra/terraform/aws has the same default."""
+
 TARGETS = {
-    "x86_64": Target("x86_64-manylinux2014", "3.11", BUILD),
-    # AWS Lambda Developer Guide, "Building Lambda functions with Python": up to Python 3.11 Lambda runs Amazon Linux 2,
-    # whose C library is older than the one that psycopg's wheels for this architecture need.
-    "arm64": Target("aarch64-manylinux_2_28", "3.12", BUILD / "arm64"),
+    "x86_64": Target("x86_64-manylinux_2_28", LAMBDA_PYTHON, BUILD),
+    "arm64": Target("aarch64-manylinux_2_28", LAMBDA_PYTHON, BUILD / "arm64"),
 }
-"""The targets by AWS' name of the architecture; the other clouds have the first one only."""
+"""The targets on AWS, by its name of the architecture."""
+
+_ELSEWHERE = Target("x86_64-manylinux_2_28", "3.11", BUILD)
+"""The target on the other clouds: their images for Python 3.11 are Debian 11, Ubuntu 22.04 or newer, glibc 2.31."""
 
 _FUNCTIONS = ROOT / "functions"
+_TRACES = _FUNCTIONS / "traces-requirements.txt"
+"""The requirements of the spans, for all clouds."""
 _INSTALL_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", ".lock"}
 """Files that installers write next to a package: they contain local paths and hashes of files that are left out."""
 _NOT_CODE = {"requirements.in", "requirements.txt", "__init__.py"}
@@ -96,27 +116,89 @@ class Package(NamedTuple):
         return self.zipped <= self.layout.max_zipped and self.unzipped <= self.layout.max_unzipped
 
 
+def target_of(name: str, architecture: str) -> Target:
+    """The platform that this function's cloud runs it on."""
+    return TARGETS[architecture] if name.startswith("aws-") else _ELSEWHERE
+
+
+@cache
+def interpreter(version: str) -> str | None:
+    """The path of a Python of this version, such as ``3.13``, on this machine; None if it has none."""
+    installed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(f"versions/{version}.*/bin/python")
+    for candidate in (sys.executable, shutil.which(f"python{version}"), *sorted(map(str, installed), reverse=True)):
+        question = "import sys; print('%s.%s' % sys.version_info[:2])"
+        if candidate and _output(candidate, "-I", "-S", "-c", question) == version:
+            return candidate
+    return None
+
+
+def _output(*command: str) -> str | None:
+    """What the command prints; None if it fails, as the launcher of an interpreter that is not selected does."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return None if done.returncode else done.stdout.strip()
+
+
 def functions() -> dict[str, Path]:
     """The folder of every function by its name."""
     folders = sorted(file.parent for file in _FUNCTIONS.rglob("requirements.txt"))
     return {"-".join(folder.relative_to(_FUNCTIONS).parts): folder for folder in folders}
 
 
-def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
+Declarations = Mapping[str, Path]
+"""The files of ``declarations()``."""
+
+
+def declarations(
+    flows: Path | None = None, sources: Path | None = None, notifications: Path | None = None
+) -> Declarations:
+    """The files that declare flows, sources, and receivers of notifications, by their names in a zip.
+
+    Raises:
+        ConfigurationError: a file is missing or wrong; the message names its line and key.
+    """
+    files = {"flows.toml": flows, "sources.toml": sources, "notifications.toml": notifications}
+    declared = source_declaration.load(str(sources) if sources else None)
+    flow_declaration.load(str(flows) if flows else None, sources=declared)
+    if notifications:
+        _check_receivers(notifications)
+    return {name: path for name, path in files.items() if path}
+
+
+def _check_receivers(file: Path) -> None:
+    for receiver in notifications_file.load(str(file)).receiver:
+        if receiver.kind != "webhook":
+            raise ConfigurationError(
+                f"{file}: the receiver {receiver.name} is of the kind {receiver.kind}, which needs Apprise, and the "
+                "packages lack it. Name webhooks only, or run `helios notifications run` beside the functions."
+            )
+
+
+def build(
+    name: str,
+    *,
+    native: bool,
+    architecture: str = "x86_64",
+    declared: Declarations = MappingProxyType({}),
+    traces: bool = False,
+) -> Package:
     """Build one function's zip, unless it is up to date.
 
     Args:
         name: a key of ``functions()``.
         native: build for this machine's platform and Python, into ``NATIVE``, instead of for the cloud.
         architecture: a key of ``TARGETS``; ignored for a native package.
+        declared: the user's own declarations.
+        traces: add what HELIOS_OTLP_URL requires.
 
     Raises:
         subprocess.CalledProcessError: a requirement could not be installed; uv has printed the reason.
     """
-    machine = None if native else TARGETS[architecture]
+    machine = None if native else target_of(name, architecture)
     target = (machine.folder if machine else NATIVE) / f"{name}.zip"
     stamp = target.with_suffix(".inputs")
-    inputs = _digest(functions()[name], machine)
+    folder = functions()[name]
+    requirements = requirements_of(folder, traces=traces)
+    inputs = _digest(folder, requirements, machine, declared)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two demos, or the workers of a test run, may build at the same time
@@ -124,7 +206,9 @@ def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
         if fresh:
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
-                _collect(functions()[name], contents, layout_of(name), machine)
+                _collect(folder, requirements, contents, layout_of(name), machine)
+                for file, path in declared.items():
+                    shutil.copyfile(path, contents / file)
                 _zip(contents, archive, level=1 if native else 9)
                 stamp.unlink(missing_ok=True)
                 archive.replace(target)
@@ -134,27 +218,49 @@ def build(name: str, *, native: bool, architecture: str = "x86_64") -> Package:
     return Package(name, target, target.stat().st_size, unzipped, layout_of(name), fresh)
 
 
-def build_all(names: Collection[str], *, native: bool, architecture: str = "x86_64") -> list[Package]:
+def build_all(
+    names: Collection[str],
+    *,
+    native: bool,
+    architecture: str = "x86_64",
+    declared: Declarations = MappingProxyType({}),
+    traces: bool = False,
+) -> list[Package]:
     """Build several packages, one per CPU core at a time; the arguments are those of ``build``."""
+    one = partial(build, native=native, architecture=architecture, declared=declared, traces=traces)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(partial(build, native=native, architecture=architecture), names))
+        return list(pool.map(one, names))
 
 
-def _digest(folder: Path, machine: Target | None) -> str:
+def requirements_of(folder: Path, *, traces: bool) -> str:
+    """The text of a function's pinned requirements."""
+    files = [folder / "requirements.txt", *[_TRACES] * traces]
+    return "".join(file.read_text() for file in files)
+
+
+def _digest(folder: Path, requirements: str, machine: Target | None, declared: Declarations) -> str:
     """A digest of everything that the zip depends on."""
+    files = (*_files(folder), *_shared_by(folder), *_wheel_sources(), Path(__file__), Path(layouts.__file__))
+    cloud = f"{machine and machine[:2]} {_compiler(machine) is not None}"
+    texts = "".join(f" {name} {path.read_text()}" for name, path in sorted(declared.items()))
+    return _digest_of(
+        files, also=f"{cloud if machine else f'{sys.version} {platform.platform()}'}{requirements}{texts}"
+    )
+
+
+def _wheel_sources() -> list[Path]:
+    """Every file that the helios wheel depends on."""
+    names = ("pyproject.toml", "hatch_build.py", "README.md")
+    return [*_files(ROOT / "shared/helios"), *(ROOT / name for name in names), *sorted(ROOT.glob("LICENSE*"))]
+
+
+def _digest_of(files: Iterable[Path], *, also: str = "") -> str:
     digest = hashlib.sha256()
-    wheel = [
-        *_files(ROOT / "shared/helios"),
-        ROOT / "pyproject.toml",
-        ROOT / "README.md",
-        *sorted(ROOT.glob("LICENSE*")),
-    ]
-    for file in (*_files(folder), *_shared_by(folder), *wheel, Path(__file__), Path(layouts.__file__)):
+    for file in files:
         content = file.read_bytes()
         digest.update(f"{file.relative_to(ROOT)} {len(content)}\n".encode())
         digest.update(content)
-    cloud = f"{machine and machine[:2]} {_bytecode_for(machine)}"
-    digest.update((cloud if machine else f"{sys.version} {platform.platform()}").encode())
+    digest.update(also.encode())
     return digest.hexdigest()
 
 
@@ -172,22 +278,15 @@ def _shared_by(folder: Path) -> list[Path]:
     return [_FUNCTIONS / "__init__.py", *modules] if modules else []
 
 
-def _bytecode_for(machine: Target | None) -> bool:
-    """Whether the bytecode of this Python works where the package will run."""
-    return machine is None or f"{sys.version_info.major}.{sys.version_info.minor}" == machine.python
+def _compiler(machine: Target | None) -> str | None:
+    """A Python whose bytecode works where the package will run; None if this machine has none."""
+    return interpreter(machine.python) if machine else sys.executable
 
 
-def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None) -> None:
+def _collect(folder: Path, requirements: str, target: Path, layout: Layout, machine: Target | None) -> None:
     """Copy the requirements, the helios package and the function's own files into the layout's folders."""
-    where = ["--python", sys.executable]
-    if machine:
-        where = ["--python-platform", machine.platform, "--python-version", machine.python, "--only-binary", ":all:"]
     packages = target / layout.packages
-    install = ["pip", "install", "--quiet", "--target", str(packages), "--no-deps", *where]
-    if layout.vendored:
-        _uv(*install, "--require-hashes", "--requirement", str(folder / "requirements.txt"))
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        _uv(*install, str(_wheel(Path(scratch))))
+    shutil.copytree(_installed.folder(requirements, layout, machine), packages)
     for file in _files(folder):
         if file.name not in _NOT_CODE:
             copy = target / file.relative_to(folder)
@@ -197,35 +296,81 @@ def _collect(folder: Path, target: Path, layout: Layout, machine: Target | None)
         copy = target / file.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
-    shutil.rmtree(packages / "bin", ignore_errors=True)  # command-line programs, which no function calls
+    if not layout.vendored:
+        (target / "requirements.txt").write_text(requirements)
+    elif python := _compiler(machine):
+        own = (file.relative_to(folder) for file in _files(folder) if file.name not in _NOT_CODE)
+        shared = (file.relative_to(ROOT) for file in _shared_by(folder))
+        if modules := [target / file for file in (*own, *shared) if file.suffix == ".py"]:
+            _compile(target, modules, layout.runs_in, python)
+
+
+class _Installed:
+    """The requirements of functions and the helios package, installed and compiled once for all with the same ones."""
+
+    def __init__(self) -> None:
+        self._folders: dict[tuple[str, Target | None, str], Path] = {}
+        self._locks: dict[tuple[str, Target | None, str], threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._scratch = tempfile.TemporaryDirectory(prefix="helios-packages-")
+
+    def folder(self, requirements: str, layout: Layout, machine: Target | None) -> Path:
+        """The folder to copy into a package's folder of packages; it must not be changed."""
+        runs_in = str(Path(layout.runs_in, layout.packages))
+        wheel = _digest_of(_wheel_sources())
+        key = (f"{wheel} {requirements if layout.vendored else ''}", machine, runs_in)
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._folders:
+                target = Path(tempfile.mkdtemp(dir=self._scratch.name)) / "packages"
+                _install(requirements if layout.vendored else None, target, machine)
+                if layout.vendored and (python := _compiler(machine)):
+                    _compile(target, [target], runs_in, python)
+                self._folders[key] = target
+            return self._folders[key]
+
+
+_installed = _Installed()
+
+
+def _install(requirements: str | None, target: Path, machine: Target | None) -> None:
+    """Install the requirements, if any, and the helios package."""
+    where = ["--python", sys.executable]
+    if machine:
+        where = ["--python-platform", machine.platform, "--python-version", machine.python, "--only-binary", ":all:"]
+    install = ["pip", "install", "--quiet", "--target", str(target), "--no-deps", *where]
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        if requirements:
+            pinned = Path(scratch) / "requirements.txt"
+            pinned.write_text(requirements)
+            _uv(*install, "--require-hashes", "--requirement", str(pinned))
+        _uv(*install, str(_wheel(Path(scratch))))
+    shutil.rmtree(target / "bin", ignore_errors=True)  # command-line programs, which no function calls
     for leftover in list(target.rglob("__pycache__")):  # uv's settings may enable compilation
         shutil.rmtree(leftover)
-    if not layout.vendored:
-        shutil.copyfile(folder / "requirements.txt", target / "requirements.txt")
-    elif _bytecode_for(machine):
-        _compile(target, layout)
 
 
-def _compile(folder: Path, layout: Layout) -> None:
-    """Write bytecode next to every module, with the same bytes each time.
+def _compile(folder: Path, modules: Sequence[Path], runs_in: str, python: str) -> None:
+    """Write bytecode next to these modules and to all in these folders, with the same bytes each time.
 
     The bytecode is never compared with its source (PEP 552, "unchecked"): a zip stores no exact modification times, so
     bytecode that is checked by time would always be stale. Python sets the path of a module when it loads it.
     """
-    how = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", layout.runs_in]
-    subprocess.run([sys.executable, "-I", "-m", "compileall", *how, str(folder)], check=True)
+    how = ["-q", "--invalidation-mode", "unchecked-hash", "-s", str(folder), "-p", runs_in]
+    subprocess.run([python, "-I", "-m", "compileall", *how, *map(str, modules)], check=True)
 
 
 def _wheel(folder: Path) -> Path:
-    """Build the helios wheel into this folder, and return its path."""
+    """Build the helios wheel, without the dashboard, into this folder, and return its path."""
     build = ["build", "--quiet", "--wheel", "--no-build-isolation", "--python", sys.executable]
-    _uv(*build, "--out-dir", str(folder), str(ROOT))
+    _uv(*build, "--out-dir", str(folder), str(ROOT), BUILD_WITHOUT_DASHBOARD="1")
     return next(folder.glob("*.whl"))
 
 
-def _uv(*arguments: str) -> None:
+def _uv(*arguments: str, **variables: str) -> None:
     uv = Path(sysconfig.get_path("scripts")) / "uv"
-    subprocess.run([uv, *arguments], check=True, env={**os.environ, "UV_LINK_MODE": "copy"})
+    subprocess.run([uv, *arguments], check=True, env={**os.environ, "UV_LINK_MODE": "copy", **variables})
 
 
 def _zip(folder: Path, archive: Path, *, level: int) -> None:
@@ -270,6 +415,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="x86_64",
         help="architecture of Lambda; arm64 packages are written to build/arm64",
     )
+    parser.add_argument("--traces", action="store_true", help="add the packages that HELIOS_OTLP_URL requires")
+    parser.add_argument("--flows", type=Path, metavar="FILE", help="the flows that the functions use: docs/flows.md")
+    parser.add_argument("--sources", type=Path, metavar="FILE", help="sources beside the clouds: docs/sources.md")
+    parser.add_argument(
+        "--notifications", type=Path, metavar="FILE", help="receivers of notifications: docs/incidents.md"
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(known)}; all by default")
     options = parser.parse_args(arguments)
     if unknown := set(options.names) - known.keys():
@@ -278,15 +429,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.architecture != "x86_64":
         names = [name for name in names if name.startswith("aws-")]
     try:
-        packages = build_all(names, native=options.native, architecture=options.architecture)
+        declared = declarations(options.flows, options.sources, options.notifications)
+        packages = build_all(
+            names,
+            native=options.native,
+            architecture=options.architecture,
+            declared=declared,
+            traces=options.traces,
+        )
+    except ConfigurationError as error:
+        sys.stderr.write(f"package: {error}\n")
+        return 1
     except subprocess.CalledProcessError as error:
         sys.stderr.write(f"package: {' '.join(map(str, error.cmd))} failed, see above\n")
         return 1
     _show(packages)
-    target = None if options.native else TARGETS[options.architecture]
-    if target and not _bytecode_for(target):
+    targets = set() if options.native else {target_of(name, options.architecture).python for name in names}
+    if without := sorted(version for version in targets if interpreter(version) is None):
         sys.stdout.write(
-            f"The packages have no bytecode and start more slowly. Build with the cloud's Python, {target.python}.\n"
+            "Some packages have no bytecode and start more slowly. Install the cloud's version of Python, "
+            f"{' and '.join(without)}, and build again.\n"
         )
     return int(not all(package.fits for package in packages))
 

@@ -1,8 +1,10 @@
-"""``python -m scripts.build.sbom``: bills of materials of each function's zip and of the dashboard, as CycloneDX JSON.
+"""``python -m scripts.build.sbom [--traces]``: bills of materials of each zip and of the dashboard, as CycloneDX JSON.
 
-The tools read the hash-pinned requirements and npm's lock file. The same input gives the same bytes.
+The tools read the hash-pinned requirements and npm's lock file. The same input gives the same bytes. ``--traces`` lists
+what ``scripts.build.package --traces`` adds to each zip, too.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -12,14 +14,20 @@ import tempfile
 from pathlib import Path
 
 from scripts.build.audit import LOCK
-from scripts.build.package import BUILD, functions
+from scripts.build.package import BUILD, functions, requirements_of
 from scripts.build.tools import ROOT, install
 
 DASHBOARD = ROOT / "dashboard"
 
 
-def write(name: str, folder: Path, target: Path) -> Path:
+def write(name: str, folder: Path, target: Path, *, traces: bool = False) -> Path:
     """Write the bill of materials of one function, and return its file.
+
+    Args:
+        name: a key of ``functions()``.
+        folder: its value.
+        target: the folder of the file.
+        traces: whether the zip has what HELIOS_OTLP_URL requires.
 
     Raises:
         subprocess.CalledProcessError: the tool failed; the reason is on standard error.
@@ -30,8 +38,9 @@ def write(name: str, folder: Path, target: Path) -> Path:
     # The tool warns that the result has no dependency graph, which a lock file does not contain.
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     helios = ["--pyproject", str(ROOT / "pyproject.toml")]
-    requirements = str(folder / "requirements.txt")
-    subprocess.run([str(tool), "requirements", requirements, *helios, *options], check=True, env=environment)
+    requirements = requirements_of(folder, traces=traces)
+    command = [str(tool), "requirements", "-", *helios, *options]
+    subprocess.run(command, input=requirements, text=True, check=True, env=environment)
     return file
 
 
@@ -77,9 +86,12 @@ def _npm() -> str:
 
 def main() -> int:
     """Write the bill of materials of every function and of the dashboard."""
+    parser = argparse.ArgumentParser(prog="scripts.build.sbom", description="Write the bills of materials.")
+    parser.add_argument("--traces", action="store_true", help="list the packages that HELIOS_OTLP_URL requires, too")
+    options = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
     for name, folder in functions().items():
-        print(write(name, folder, BUILD).name)
+        print(write(name, folder, BUILD, traces=options.traces).name)
     print(write_dashboard(BUILD).name)
     return 0
 

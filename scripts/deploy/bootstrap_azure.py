@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scripts.deploy.clouds import CLOUDS, no_access
-from scripts.deploy.github_oidc import AUDIENCE_OF_AZURE, ISSUER, repository, subject
+from scripts.deploy.clouds import CLOUDS, add_environment, no_access
+from scripts.deploy.github_oidc import AUDIENCE_OF_AZURE, ISSUER, repository, subject, trusted
 from scripts.deploy.plan import CommandOutput, Step, carry_out
 from scripts.deploy.tfvars import write_once
 
@@ -42,18 +42,29 @@ def _grant(assignee: str, role: str, scope: str, *within: str, to: tuple[str | C
     return Step(f"assign {assignee} the role {role}", (*command, "--output", "none", *within))
 
 
-def _identity(subscription: str, location: str, state: str, github: str | None) -> tuple[CommandOutput, list[Step]]:
+def _identity(
+    subscription: str, location: str, state: str, github: str | None, environment: str | None
+) -> tuple[CommandOutput, list[Step]]:
     """The object id of the deployer's identity, and the steps that create it."""
     within = ("--subscription", subscription)
     named = ("--name", _IDENTITY, "--resource-group", _GROUP, *within)
     identity = CommandOutput("", ("az", "identity", "show", *named, "--query", "principalId", "--output", "tsv"))
     to = ("--assignee-object-id", identity, "--assignee-principal-type", "ServicePrincipal")
-    trusted = Step(
-        f"allow the main branch of {github} to use the identity",
+    credential = Step(
+        f"allow {trusted(github or '', environment)} to use the identity",
         (
-            *("az", "identity", "federated-credential", "create", "--name", "github"),
+            *("az", "identity", "federated-credential", "create"),
+            *("--name", f"github-{environment}" if environment else "github"),
             *("--identity-name", _IDENTITY, "--resource-group", _GROUP, "--issuer", ISSUER),
-            *("--subject", subject(github or ""), "--audiences", AUDIENCE_OF_AZURE, "--output", "none", *within),
+            *(
+                "--subject",
+                subject(github or "", environment),
+                "--audiences",
+                AUDIENCE_OF_AZURE,
+                "--output",
+                "none",
+                *within,
+            ),
         ),
     )
     return identity, [
@@ -63,14 +74,22 @@ def _identity(subscription: str, location: str, state: str, github: str | None) 
         ),
         *(_grant(_IDENTITY, role, f"/subscriptions/{subscription}", *within, to=to) for role in _ROLES),
         _grant(_IDENTITY, _STATES, state, *within, to=to),
-        *([trusted] if github else []),
+        *([credential] if github else []),
     ]
 
 
 def steps(
-    *, subscription: str, location: str, account: str, suffix: str, principal: str, github: str | None = None
+    *,
+    subscription: str,
+    location: str,
+    account: str,
+    suffix: str,
+    principal: str,
+    github: str | None = None,
+    environment: str | None = None,
 ) -> list[Step]:
     """The steps that must run before ``terraform init``."""
+    cloud = _CLOUD._replace(environment=environment)
     within = ("--subscription", subscription)
     named = ("--name", account, "--resource-group", _GROUP)
     storage = ("az", "storage", "account")
@@ -90,8 +109,9 @@ def steps(
         "resource_group_name": _GROUP,
         "storage_account_name": account,
         "container_name": _CONTAINER,
+        "key": f"{cloud.state}.tfstate",
     }
-    identity, identity_steps = _identity(subscription, location, scope, github)
+    identity, identity_steps = _identity(subscription, location, scope, github, environment)
     return [
         *(
             Step(f"register {provider}", ("az", "provider", "register", "--namespace", provider, "--wait", *within))
@@ -142,10 +162,11 @@ def steps(
         ),
         _grant(principal, _STATES, scope, *within, to=("--assignee", principal)),
         *identity_steps,
-        write_once(_CLOUD.backend, backend),
+        write_once(cloud.backend, backend),
         write_once(
-            _CLOUD.settings,
+            cloud.settings,
             {
+                "name": cloud.deployment,
                 "subscription_id": subscription,
                 "location": location,
                 "suffix": suffix,
@@ -169,6 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--suffix", required=True, help="suffix that makes global names unique: a few characters of a-z and 0-9"
     )
     parser.add_argument("--github", type=repository, metavar="OWNER/NAME", help="repository that may deploy")
+    add_environment(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the steps and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     options = parser.parse_args(arguments)
@@ -181,6 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             suffix=options.suffix,
             principal=options.principal,
             github=options.github,
+            environment=options.env,
         ),
         missing=no_access(_CLOUD, tool_only=True),
         dry_run=options.dry_run,

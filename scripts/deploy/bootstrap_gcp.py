@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from scripts.deploy.clouds import CLOUDS, no_access
-from scripts.deploy.github_oidc import BRANCH, ISSUER, repository, subject
+from scripts.deploy.clouds import CLOUDS, add_environment, no_access
+from scripts.deploy.github_oidc import BRANCH, ISSUER, repository, subject, trusted
 from scripts.deploy.plan import CommandOutput, Step, carry_out
 from scripts.deploy.tfvars import write_once
 
@@ -37,7 +37,7 @@ _ROLES = (
 )
 
 
-def _identity(project: str, bucket: str, github: str | None) -> list[Step]:
+def _identity(project: str, bucket: str, github: str | None, environment: str | None) -> list[Step]:
     """The steps that create the deployer's service account."""
     within = ("--project", project)
     email = f"{_ACCOUNT}@{project}.iam.gserviceaccount.com"
@@ -64,18 +64,18 @@ def _identity(project: str, bucket: str, github: str | None) -> list[Step]:
                 *(*member, "--role", "roles/storage.objectAdmin"),
             ),
         ),
-        *(_trust(project, email, github) if github else []),
+        *(_trust(project, email, github, environment) if github else []),
     ]
 
 
-def _trust(project: str, email: str, github: str) -> list[Step]:
-    """The steps that allow the main branch of a repository to impersonate the account."""
+def _trust(project: str, email: str, github: str, environment: str | None) -> list[Step]:
+    """The steps that allow the jobs of a repository to impersonate the account."""
     within = ("--project", project)
     pools = ("gcloud", "iam", "workload-identity-pools")
     where = ("--location", "global", *within)
     provider = (_POOL, "--workload-identity-pool", _POOL, *where)
     number = ("gcloud", "projects", "describe", project, "--format", "value(projectNumber)")
-    principal = f"/locations/global/workloadIdentityPools/{_POOL}/subject/{subject(github)}"
+    principal = f"/locations/global/workloadIdentityPools/{_POOL}/subject/{subject(github, environment)}"
     return [
         Step(
             "create a pool for external identities",
@@ -83,16 +83,16 @@ def _trust(project: str, email: str, github: str) -> list[Step]:
             unless=(*pools, "describe", _POOL, *where),
         ),
         Step(
-            f"add GitHub as an identity provider, for the main branch of {github}",
+            f"add GitHub as an identity provider, for {trusted(github, environment)}",
             (
                 *(*pools, "providers", "create-oidc", *provider, "--issuer-uri", ISSUER),
                 *("--attribute-mapping", "google.subject=assertion.sub"),
-                *("--attribute-condition", f"assertion.repository == '{github}' && assertion.ref == '{BRANCH}'"),
+                *("--attribute-condition", _condition(github, environment)),
             ),
             unless=(*pools, "providers", "describe", *provider),
         ),
         Step(
-            "allow that branch to impersonate the account",
+            f"allow {trusted(github, environment)} to impersonate the account",
             (
                 *("gcloud", "iam", "service-accounts", "add-iam-policy-binding", email, *within),
                 *("--role", "roles/iam.workloadIdentityUser", "--member"),
@@ -102,8 +102,17 @@ def _trust(project: str, email: str, github: str) -> list[Step]:
     ]
 
 
-def steps(*, project: str, region: str, bucket: str, github: str | None = None) -> list[Step]:
+def _condition(github: str, environment: str | None) -> str:
+    """Which tokens the pool accepts. The environments share it, and the account's grants name each of them."""
+    of_repository = f"assertion.repository == '{github}'"
+    return of_repository if environment else f"{of_repository} && assertion.ref == '{BRANCH}'"
+
+
+def steps(
+    *, project: str, region: str, bucket: str, github: str | None = None, environment: str | None = None
+) -> list[Step]:
     """The steps that must run before ``terraform init``."""
+    cloud = _CLOUD._replace(environment=environment)
     within = ("--project", project)
     url = f"gs://{bucket}"
     storage = ("gcloud", "storage", "buckets")
@@ -120,9 +129,9 @@ def steps(*, project: str, region: str, bucket: str, github: str | None = None) 
             unless=(*storage, "describe", url, *within),
         ),
         Step("enable versioning", (*storage, "update", url, "--versioning", *within)),
-        *_identity(project, bucket, github),
-        write_once(_CLOUD.backend, {"bucket": bucket}),
-        write_once(_CLOUD.settings, {"project": project, "region": region}),
+        *_identity(project, bucket, github, environment),
+        write_once(cloud.backend, {"bucket": bucket, "prefix": cloud.state}),
+        write_once(cloud.settings, {"project": project, "region": region, "name": cloud.deployment}),
     ]
 
 
@@ -132,12 +141,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--region", required=True, help="region of the deployment, such as europe-west3")
     parser.add_argument("--bucket", required=True, help="name of the state's bucket, unique in all of Cloud Storage")
     parser.add_argument("--github", type=repository, metavar="OWNER/NAME", help="repository that may deploy")
+    add_environment(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the steps and change nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     options = parser.parse_args(arguments)
     project = os.environ.get("GOOGLE_CLOUD_PROJECT") or "GOOGLE_CLOUD_PROJECT"
     return carry_out(
-        steps(project=project, region=options.region, bucket=options.bucket, github=options.github),
+        steps(
+            project=project,
+            region=options.region,
+            bucket=options.bucket,
+            github=options.github,
+            environment=options.env,
+        ),
         missing=no_access(_CLOUD, tool_only=True),
         dry_run=options.dry_run,
         yes=options.yes,

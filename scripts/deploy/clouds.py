@@ -1,16 +1,20 @@
 """The requirements of a deployment to each cloud: its command line, credentials, and the settings of its root."""
 
+import argparse
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from helios.model.events import SOURCES, Source
+from helios.model.sources import BUILT_IN, BuiltIn
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 TERRAFORM: Final = ROOT / "infra/terraform"
+
+ENVIRONMENTS: Final = ("dev", "stage", "prod")
+"""The deployments that can stand beside each other, each with its own state, settings and names."""
 
 _PROBE_SECONDS: Final = 30
 
@@ -26,15 +30,17 @@ class Cloud(NamedTuple):
         variables: the environment variables that its provider requires, each with a description of its value.
         remedy: how to get credentials: the variables, and the command.
         packages: the zips that its root uploads.
+        environment: one of ``ENVIRONMENTS``; None for the only deployment.
     """
 
-    source: Source
+    source: BuiltIn
     tool: str
     whoami: tuple[str, ...]
     tool_whoami: tuple[str, ...]
     variables: tuple[tuple[str, str], ...]
     remedy: str
     packages: tuple[str, ...]
+    environment: str | None = None
 
     @property
     def root(self) -> Path:
@@ -44,15 +50,36 @@ class Cloud(NamedTuple):
     @property
     def backend(self) -> Path:
         """The file that names the location of its state, for ``terraform init``."""
-        return self.root / "backend.hcl"
+        return self.root / (f"backend-{self.environment}.hcl" if self.environment else "backend.hcl")
 
     @property
     def settings(self) -> Path:
         """The file with the values of its root's variables."""
-        return self.root / "terraform.tfvars"
+        return self.root / (f"{self.environment}.tfvars" if self.environment else "terraform.tfvars")
+
+    @property
+    def deployment(self) -> str:
+        """The prefix of the names of its resources. A name on Azure has no hyphens."""
+        separator = "" if self.source == "azure" else "-"
+        return f"helios{separator}{self.environment}" if self.environment else "helios"
+
+    @property
+    def state(self) -> str:
+        """The place of its state in the bucket or container."""
+        return f"helios/{self.environment}/{self.source}" if self.environment else f"helios/{self.source}"
+
+    @property
+    def data_folder(self) -> Mapping[str, str]:
+        """The variable that keeps Terraform's backend and providers of each environment apart."""
+        return {"TF_DATA_DIR": f".terraform-{self.environment}"} if self.environment else {}
+
+    @property
+    def variable_files(self) -> tuple[str, ...]:
+        """The options that name the settings; Terraform finds terraform.tfvars without."""
+        return (f"-var-file={self.settings.name}",) if self.environment else ()
 
 
-CLOUDS: Final[dict[Source, Cloud]] = {
+CLOUDS: Final[dict[BuiltIn, Cloud]] = {
     "aws": Cloud(
         source="aws",
         tool="aws",
@@ -86,9 +113,20 @@ CLOUDS: Final[dict[Source, Cloud]] = {
 }
 
 
-def selected(sources: Sequence[Source] | None) -> list[Cloud]:
+def selected(sources: Sequence[BuiltIn] | None, environment: str | None = None) -> list[Cloud]:
     """These clouds, or all, in the order of deployment."""
-    return [CLOUDS[source] for source in SOURCES if source in (sources or SOURCES)]
+    chosen = [CLOUDS[source] for source in BUILT_IN if source in (sources or BUILT_IN)]
+    return [cloud._replace(environment=environment) for cloud in chosen]
+
+
+def add_environment(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--env`` to a command line."""
+    parser.add_argument(
+        "--env",
+        choices=ENVIRONMENTS,
+        help="one of several deployments beside each other: its own state, its own settings in ENV.tfvars, and names\n"
+        "that begin with helios-ENV; without it, there is one deployment, helios",
+    )
 
 
 def no_access(cloud: Cloud, *, tool_only: bool = False) -> list[str]:
@@ -123,7 +161,8 @@ def not_ready(cloud: Cloud) -> list[str]:
     reasons = no_access(cloud)
     if shutil.which("terraform") is None:
         reasons.append('terraform is not installed: 1.11 or newer, from HashiCorp\'s page "Install Terraform"')
-    remedy = f"run `python -m scripts.deploy.bootstrap_{cloud.source}` to write it"
+    option = f" --env {cloud.environment}" if cloud.environment else ""
+    remedy = f"run `python -m scripts.deploy.bootstrap_{cloud.source}{option}` to write it"
     reasons.extend(
         f"{cloud.source}: {path.relative_to(ROOT)} is missing: {remedy}"
         for path in (cloud.backend, cloud.settings)

@@ -6,7 +6,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from local.demo.dashboard import DIST
+from local.demo.dashboard_build import DIST
 from scripts.deploy.clouds import Cloud
 from scripts.deploy.plan import Step, StepFailed
 from scripts.deploy.terraform import outputs

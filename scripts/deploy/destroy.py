@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from helios.model.events import SOURCES
-from scripts.deploy.clouds import Cloud, not_ready, selected
+from helios.model.sources import BUILT_IN
+from scripts.deploy.clouds import Cloud, add_environment, not_ready, selected
 from scripts.deploy.plan import Step, StepFailed, carry_out
 from scripts.deploy.terraform import destroy, init, outputs
 
@@ -36,21 +36,23 @@ def _require_unprotected(clouds: Sequence[Cloud]) -> None:
     protected = [cloud.source for cloud in clouds if outputs(cloud).get("deletion_protection")]
     if protected:
         options = "".join(f" --cloud {source}" for source in protected)
+        options += f" --env {clouds[0].environment}" if clouds[0].environment else ""
+        again = f"python -m scripts.deploy --no-migrate --no-smoke{options}"
         raise StepFailed(
             f"nothing was removed: deletion_protection is on in {' and '.join(protected)}. Set deletion_protection = "
-            f"false in terraform.tfvars, apply it (`python -m scripts.deploy --no-migrate --no-smoke{options}`), and "
-            "destroy again"
+            f"false in {clouds[0].settings.name}, apply it (`{again}`), and destroy again"
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the command line, show the plan and run it."""
     parser = argparse.ArgumentParser(prog="destroy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--cloud", action="append", choices=SOURCES, help="only this cloud; may be repeated")
+    parser.add_argument("--cloud", action="append", choices=BUILT_IN, help="only this cloud; may be repeated")
+    add_environment(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the steps and change nothing")
     parser.add_argument("--yes", action="store_true", help="run everything without asking, Terraform's plans too")
     options = parser.parse_args(arguments)
-    clouds = selected(options.cloud)
+    clouds = selected(options.cloud, options.env)
     return carry_out(
         steps(clouds, yes=options.yes),
         missing=[reason for cloud in clouds for reason in not_ready(cloud)],

@@ -11,9 +11,17 @@ AUDIENCE_OF_AZURE: Final = "api://AzureADTokenExchange"
 BRANCH: Final = "refs/heads/main"
 
 
-def subject(repository: str) -> str:
-    """The token's subject for the main branch of a repository."""
-    return f"repo:{repository}:ref:{BRANCH}"
+def subject(repository: str, environment: str | None = None) -> str:
+    """The token's subject for an environment of a repository, or for its main branch.
+
+    The repository's settings say which branches may use an environment of GitHub, and who approves it.
+    """
+    return f"repo:{repository}:environment:{environment}" if environment else f"repo:{repository}:ref:{BRANCH}"
+
+
+def trusted(repository: str, environment: str | None = None) -> str:
+    """Which jobs have this subject, in words."""
+    return f"the environment {environment} of {repository}" if environment else f"the main branch of {repository}"
 
 
 def repository(text: str) -> str:

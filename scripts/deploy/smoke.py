@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
-from helios.cli.client import TOKEN, ApiError, Client
+from helios.client import TOKEN, ApiError, Client
 from helios.errors import HeliosError
-from helios.model.events import SOURCES, Source
-from scripts.deploy.clouds import CLOUDS
+from helios.model.sources import BUILT_IN, BuiltIn
+from scripts.deploy.clouds import add_environment, selected
 from scripts.deploy.plan import StepFailed
 from scripts.deploy.terraform import outputs
 from scripts.simulator.endpoints import connect, find
@@ -40,7 +40,7 @@ class NotDelivered(Exception):  # noqa: N818 - reads as the fact it is
     """A cloud refused its event, or the order did not arrive; the message has the reason."""
 
 
-def order(sources: Sequence[Source]) -> list[Emission]:
+def order(sources: Sequence[BuiltIn]) -> list[Emission]:
     """The events of one new order without any anomaly."""
     planner = Planner(
         seed=None, start=datetime.now(UTC), via="cloud", sources=sources, error_rate=0, jitter=0, lateness=0
@@ -83,9 +83,9 @@ def fetch(client: Client, path: str, **query: str) -> Any:
         raise
 
 
-def arrived(client: Client, order_id: str, sources: Sequence[Source], *, has_flow: bool) -> tuple[bool, str]:
+def arrived(client: Client, order_id: str, sources: Sequence[BuiltIn], *, has_flow: bool) -> tuple[bool, str]:
     """Whether the order arrived completely, and its state in words."""
-    if has_flow and len(sources) == len(SOURCES):
+    if has_flow and len(sources) == len(BUILT_IN):
         row = fetch(client, f"flows/{_FLOW}/{order_id}")
         status = row["status"] if row else "not seen yet"
         if status == "mismatched":
@@ -111,7 +111,7 @@ def require_api(client: Client) -> None:
         raise ApiError("This URL is not a Helios API: it has no /api/v1/health.", status=HTTPStatus.NOT_FOUND)
 
 
-def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: float) -> str:
+def wait(client: Client, order_id: str, sources: Sequence[BuiltIn], *, seconds: float) -> str:
     """Poll until the order arrived completely, and return its state in words.
 
     Raises:
@@ -130,13 +130,13 @@ def wait(client: Client, order_id: str, sources: Sequence[Source], *, seconds: f
         time.sleep(_SECONDS_BETWEEN_QUESTIONS)
 
 
-def deployed() -> tuple[str, dict[str, str]]:
+def deployed(environment: str | None) -> tuple[str, dict[str, str]]:
     """The API's URL and the publishers' variables, from Terraform's outputs.
 
     Raises:
         StepFailed: Terraform can't read a state.
     """
-    aws, gcp, azure = (outputs(CLOUDS[source]) for source in SOURCES)
+    aws, gcp, azure = (outputs(cloud) for cloud in selected(BUILT_IN, environment))
     variables = {
         "AWS_REGION": aws.get("region"),
         "HELIOS_AWS_EVENT_BUS": aws.get("bus"),
@@ -153,16 +153,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="smoke", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("url", nargs="?", metavar="URL", help="URL of Helios' API, such as http://localhost:8001")
     parser.add_argument("--deployed", action="store_true", help="read all addresses from Terraform's outputs")
-    parser.add_argument("--source", action="append", choices=SOURCES, help="only this cloud; may be repeated")
+    add_environment(parser)
+    parser.add_argument("--source", action="append", choices=BUILT_IN, help="only this cloud; may be repeated")
     parser.add_argument(
         "--timeout", type=float, default=120.0, help="seconds to wait, cold starts included (%(default)s)"
     )
     options = parser.parse_args(arguments)
     if bool(options.url) == options.deployed:
         parser.error("pass either the URL of the API or --deployed")
-    sources = [source for source in SOURCES if source in (options.source or SOURCES)]
+    sources = [source for source in BUILT_IN if source in (options.source or BUILT_IN)]
     try:
-        url, variables = deployed() if options.deployed else (options.url, {})
+        url, variables = deployed(options.env) if options.deployed else (options.url, {})
         client = Client(url, token=os.environ.get(TOKEN), timeout_seconds=_ANSWER_SECONDS)
         require_api(client)
         legs = order(sources)

@@ -13,11 +13,16 @@ from scripts.deploy.plan import Step, StepFailed
 
 Outputs = Mapping[str, Any]
 
+_CHANGES = 2
+"""The exit code of ``terraform plan -detailed-exitcode`` if something would change."""
+
 
 def init(cloud: Cloud) -> Step:
     """The step that downloads providers and configures the state's backend."""
     command = ("terraform", "init", "-input=false", f"-backend-config={cloud.backend.name}")
-    return Step(f"{cloud.source}: initialise Terraform", command, folder=cloud.root)
+    return Step(
+        f"{cloud.source}: initialise Terraform", command, folder=cloud.root, environment=lambda: cloud.data_folder
+    )
 
 
 def apply(
@@ -25,7 +30,6 @@ def apply(
     variables: Callable[[], Mapping[str, object]] = dict,
     *,
     yes: bool,
-    why: str = "",
     only: Sequence[str] = (),
 ) -> Step:
     """The step that applies a root; Terraform shows its own plan and asks for approval.
@@ -35,27 +39,50 @@ def apply(
         variables: returns the outputs of other roots when the step runs. They are passed in the environment, because
             a command line must not contain secrets.
         yes: whether Terraform applies without asking.
-        why: the purpose, if this root was applied before.
         only: the modules to apply, with their dependencies; Terraform ignores names that do not exist.
     """
-    command = ("terraform", "apply", *(f"-target={module}" for module in only), *_approval(yes=yes))
+    targets = (f"-target={module}" for module in only)
+    command = ("terraform", "apply", *cloud.variable_files, *targets, *_approval(yes=yes))
     title = ["apply"]
     if only:
         title.append(" and ".join(only) + " only")
-    if why:
-        title.append(f"again, {why}")
     return Step(
         f"{cloud.source}: {' '.join(title)}",
         command,
         folder=cloud.root,
-        environment=lambda: _as_environment(variables()),
+        environment=lambda: {**cloud.data_folder, **_as_environment(variables())},
     )
+
+
+def plan(cloud: Cloud, variables: Mapping[str, object], *, only_drift: bool) -> bool:
+    """Print what an apply of the root would change, and return whether it would change anything.
+
+    Args:
+        cloud: the cloud whose root is planned.
+        variables: the outputs of other roots, as for ``apply``.
+        only_drift: whether only the resources are compared with the state, and not the state with the code.
+
+    Raises:
+        StepFailed: Terraform could not plan; it has printed the reason.
+    """
+    command = ["terraform", "plan", "-input=false", "-lock-timeout=5m", "-detailed-exitcode", *cloud.variable_files]
+    command += ["-refresh-only"] if only_drift else []
+    environment = {**os.environ, **cloud.data_folder, **_as_environment(variables)}
+    code = subprocess.run(command, check=False, cwd=cloud.root, env=environment).returncode
+    if code not in {0, _CHANGES}:
+        raise StepFailed(f"{cloud.source}: terraform plan exited with {code}; see above")
+    return code == _CHANGES
 
 
 def destroy(cloud: Cloud, variables: Mapping[str, object], *, yes: bool) -> Step:
     """The step that destroys a root's resources. The variables must be set, but their values have no effect."""
-    command = ("terraform", "destroy", *_approval(yes=yes))
-    return Step(f"{cloud.source}: destroy", command, folder=cloud.root, environment=lambda: _as_environment(variables))
+    command = ("terraform", "destroy", *cloud.variable_files, *_approval(yes=yes))
+    return Step(
+        f"{cloud.source}: destroy",
+        command,
+        folder=cloud.root,
+        environment=lambda: {**cloud.data_folder, **_as_environment(variables)},
+    )
 
 
 def _approval(*, yes: bool) -> tuple[str, ...]:
@@ -70,7 +97,8 @@ def outputs(cloud: Cloud) -> Outputs:
         StepFailed: Terraform can't read its state.
     """
     command = ("terraform", "output", "-json")
-    done = subprocess.run(command, check=False, cwd=cloud.root, capture_output=True, text=True)
+    environment = {**os.environ, **cloud.data_folder}
+    done = subprocess.run(command, check=False, cwd=cloud.root, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise StepFailed(f"{cloud.source}: terraform output: {done.stderr.strip()}")
     return {name: output["value"] for name, output in json.loads(done.stdout).items()}
@@ -90,7 +118,7 @@ def required_output(cloud: Cloud, name: str) -> str:
 
 def file_setting(cloud: Cloud, name: str) -> Path | None:
     """The file of the root that sets this variable, and so overrides the environment; None if there is none."""
-    files = [cloud.settings, *cloud.root.glob("terraform.tfvars.json"), *cloud.root.glob("*.auto.tfvars*")]
+    files = [cloud.settings, *sorted(cloud.root.glob("terraform.tfvars*")), *sorted(cloud.root.glob("*.auto.tfvars*"))]
     return next((file for file in files if file.is_file() and _assignment(name).search(file.read_text())), None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from scripts.deploy.clouds import ROOT
 from scripts.deploy.plan import CommandOutput, Step
 
-Values = Mapping[str, str | Mapping[str, str | CommandOutput]]
+Values = Mapping[str, str | CommandOutput | Mapping[str, str | CommandOutput]]
 
 
 def write_once(path: Path, values: Values) -> Step:

@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.stack.process import ServiceFailed
+from helios.processes.process import ServiceFailed
+from scripts.faults.floods import FLOODS, SECONDS, SHORT_SECONDS, Flood, FloodRow, run_floods
 from scripts.faults.run import Row, Scale, run
 from scripts.faults.scenarios import SCENARIOS, Scenario
+from scripts.faults.testbed import Testbed
 
 TABLE_COLUMNS = 120
 SHORT_EVENTS = 0.03
@@ -43,6 +45,11 @@ class Plan(NamedTuple):
         ]
 
     @property
+    def floods(self) -> list[Flood]:
+        """The floods that the options select."""
+        return [flood for flood in FLOODS if self.only in flood.name]
+
+    @property
     def scale(self) -> Scale:
         """The factors for the number of events of each scenario and for their rate."""
         if self.short:
@@ -56,24 +63,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _plan(arguments)
     console = Console(highlight=False, width=max(Console().width, TABLE_COLUMNS))
     rows: list[Row] = []
+    flood_rows: list[FloodRow] = []
     try:
         with tempfile.TemporaryDirectory(prefix="helios-faults-") as folder:
             for row in run(plan.scenarios, Path(folder), console.print, scale=plan.scale, seed=plan.seed):
                 console.print(_line(row), markup=False)
                 rows.append(row)
+            if plan.floods:
+                flood_rows = _run_floods(plan, Path(folder) / "floods", console)
     except (HeliosError, ServiceFailed) as error:
         console.print(f"faults: {error}", markup=False, style="red")
         return 2
     console.print(_table(rows))
+    console.print(_flood_table(flood_rows))
     for name, reason in NOT_TESTED.items():
         console.print(f"not tested: {name}: {reason}", markup=False)
     violations = [f"{row.name}: {sentence}" for row in rows for sentence in row.violations]
+    violations += [f"{row.name}: {sentence}" for row in flood_rows for sentence in row.violations]
     for sentence in violations:
         console.print(sentence, markup=False, style="red")
     stored, lost, doubled = (sum(getattr(row, name) for row in rows) for name in ("stored", "lost", "doubled"))
     deliveries = sum(sum(row.counts.values()) for row in rows)
     console.print(f"{stored} events in {deliveries} deliveries: {lost} lost, {doubled} stored twice")
     return 1 if violations else 0
+
+
+def _run_floods(plan: Plan, folder: Path, console: Console) -> list[FloodRow]:
+    """Run the floods. The latencies of a short run are too few to judge: it may run beside other work."""
+    folder.mkdir()
+    seconds = SHORT_SECONDS if plan.short else SECONDS
+    with Testbed(folder, console.print, clouds=()) as testbed:
+        return run_floods(testbed, plan.floods, seconds=seconds, judges_latency=not plan.short)
+
+
+def _flood_table(rows: Sequence[FloodRow]) -> Table:
+    table = Table("flood of one sender", "others' p99, ms", "quiet, ms", "not acknowledged", "MB", "promises", box=None)
+    for row in rows:
+        promises = f"{len(row.violations)} broken" if row.violations else "met"
+        table.add_row(
+            row.name, f"{row.p99_ms:.0f}", f"{row.quiet_ms:.0f}", str(row.failed), f"{row.megabytes:.0f}", promises
+        )
+    return table
 
 
 def _line(row: Row) -> str:

@@ -11,7 +11,7 @@ from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
 from helios.reconciliation.record import moment_of
 from scripts.faults.orders import LEGS, Orders
 from scripts.faults.response_log import ResponseLog
@@ -21,7 +21,11 @@ SHOWN = 3
 
 ROWS = "SELECT source, id, type, order_id FROM events WHERE order_id LIKE %s"
 
-COUNTS = "SELECT source, type, stored, duplicate, contradictory, rejected FROM event_counts"
+# With the frames that have no position yet, whose counts are not added up.
+COUNTS = """
+SELECT source, type, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
+FROM (TABLE event_counts UNION ALL TABLE waiting_counts) AS counts GROUP BY source, type
+"""
 
 COUNTED_TWICE = """
 SELECT since::text, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint,
@@ -35,10 +39,13 @@ MINUTES = COUNTED_TWICE.format(
 
 OUTBOX = """
 WITH published AS (
-    SELECT stored.source, stored.id FROM frames, json_to_recordset(frames.keys) AS stored (source text, id text)
+    SELECT source, producer, stored.id
+    FROM frames, json_to_recordset(frames.keys) AS batch (source text, producer text, ids json),
+    json_array_elements_text(ids) AS stored (id)
 )
-SELECT (SELECT count(*) FROM published), (SELECT count(*) FROM (SELECT DISTINCT source, id FROM published) AS once),
-       (SELECT count(*) FROM published JOIN events USING (source, id)), (SELECT count(*) FROM events)
+SELECT (SELECT count(*) FROM published),
+       (SELECT count(*) FROM (SELECT DISTINCT source, producer, id FROM published) AS once),
+       (SELECT count(*) FROM published JOIN events USING (source, producer, id)), (SELECT count(*) FROM events)
 """
 
 POSITIONS = """
@@ -202,7 +209,7 @@ def _check_instances(connection: psycopg.Connection, sent: Orders, flows: Sequen
     differing = []
     for key, instance in instances.items():
         evaluator, counts = evaluators[instance.flow], pending.get(key)
-        verdict = evaluator.verdict(merge(counts), now=moment_of(instance)) if counts else None
+        verdict = evaluator.verdict(evaluator.merge(counts), now=moment_of(instance)) if counts else None
         if verdict is None or (verdict.status, verdict.amount) != (instance.status, instance.amount):
             differing.append(key)
     if differing or pending.keys() != instances.keys():

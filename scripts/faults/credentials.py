@@ -11,10 +11,10 @@ from typing import Final, Self
 
 from standardwebhooks.webhooks import Webhook
 
+from helios.processes.ports import HOST
 from local.emulators.issuer import Issuer
 from local.stack import credentials
 from local.stack.config import WEBHOOK_AUTH
-from local.stack.ports import HOST
 
 MakeHeaders = Callable[[bytes], Mapping[str, str]]
 """Builds the authentication headers for a body."""

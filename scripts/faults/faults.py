@@ -14,8 +14,8 @@ import psycopg
 import redis
 
 from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.embedded import valkey
 from helios.errors import HeliosError
-from local.servers import valkey
 from scripts.faults.orders import Orders
 from scripts.faults.stream_clients import StreamClients
 from scripts.faults.testbed import HostedTestbed, Testbed

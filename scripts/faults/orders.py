@@ -9,8 +9,9 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 from msgspec import Raw
 
-from helios.model.events import Source
+from helios.model.events import Key
 from helios.model.flows import FlowStatus
+from helios.model.sources import Source
 from scripts.simulator import envelopes
 from scripts.simulator.plan import Emission
 from scripts.simulator.shop import LEGS as CLOUD_LEGS
@@ -23,6 +24,7 @@ BATCH_PATH: Final = "/api/v1/webhooks/cloudevents"
 BATCH_HEADERS: Final = {"content-type": "application/cloudevents-batch+json"}
 SINGLE_HEADERS: Final = {"content-type": "application/json"}
 
+_PRODUCER: Final = f"//{envelopes.EVENT_SOURCE}"
 _SINGLE_SHARE: Final = 0.1
 _LOCAL_DISORDER: Final = 30
 """Legs move by up to this many orders in either direction, even without ``shuffled``."""
@@ -63,13 +65,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         path: the path of the URL.
         headers: the request's headers, without credentials.
         body: the request's body.
-        keys: the event in each element, as (source, id); None for a poison message.
+        keys: the identity of the event in each element; None for a poison message.
     """
 
     path: str
     headers: Mapping[str, str]
     body: bytes
-    keys: Sequence[tuple[Source, str] | None]
+    keys: Sequence[Key | None]
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,12 +191,12 @@ def _requests(deliveries: Sequence[Emission], poison: Sequence[str], size: int, 
 
 
 def _single(leg: Emission) -> Request:
-    path = envelopes.PATHS[leg.source]
-    return Request(path=path, headers=SINGLE_HEADERS, body=envelopes.body(leg), keys=[(leg.source, leg.id)])
+    key = (leg.source, envelopes.PRODUCERS[leg.source], leg.id)
+    return Request(path=envelopes.PATHS[leg.source], headers=SINGLE_HEADERS, body=envelopes.body(leg), keys=[key])
 
 
 def _batch(elements: Sequence[Emission | str]) -> Request:
-    keys = [(element.source, element.id) if isinstance(element, Emission) else None for element in elements]
+    keys = [(element.source, _PRODUCER, element.id) if isinstance(element, Emission) else None for element in elements]
     body = msgspec.json.encode([_cloudevent(element) for element in elements])
     return Request(path=BATCH_PATH, headers=BATCH_HEADERS, body=body, keys=keys)
 
@@ -202,11 +204,11 @@ def _batch(elements: Sequence[Emission | str]) -> Request:
 def _cloudevent(element: Emission | str) -> dict[str, object]:
     """An element of a batch; a poison message has no id."""
     if isinstance(element, str):
-        return {"specversion": "1.0", "source": f"//{envelopes.EVENT_SOURCE}", "type": element}
+        return {"specversion": "1.0", "source": _PRODUCER, "type": element}
     return {
         "specversion": "1.0",
         "id": element.id,
-        "source": f"//{envelopes.EVENT_SOURCE}",
+        "source": _PRODUCER,
         "cloud": element.source,
         "type": element.type,
         "subject": element.subject,

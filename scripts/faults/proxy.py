@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from local.stack.ports import HOST
+from helios.processes.ports import HOST
 
 _CHUNK = 65_536
 

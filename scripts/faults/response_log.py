@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from threading import Lock
 
-from helios.model.events import Source
+from helios.model.events import Key
+from helios.model.sources import Source
 
-Key = tuple[Source, str]
+SourceAndId = tuple[Source, str]
+"""Identifies a sent event: its id is random. A cloud's answer does not name the producer."""
 
 
 class ResponseLog:
@@ -22,7 +24,7 @@ class ResponseLog:
     """
 
     def __init__(self) -> None:
-        self.acknowledged: set[Key] = set()
+        self.acknowledged: set[SourceAndId] = set()
         self.statuses: Counter[str] = Counter()
         self.accepted = 0
         self.possible_duplicates = 0
@@ -38,13 +40,14 @@ class ResponseLog:
                 if (status == "rejected") != (key is None) or status == "contradictory":
                     self.violations.append(f"{key or 'poison'} was reported as {status}")
                 elif key:
-                    self.acknowledged.add(key)
+                    source, _, id_ = key
+                    self.acknowledged.add((source, id_))
 
-    def record_accepted(self, key: Key) -> None:
+    def record_accepted(self, event: SourceAndId) -> None:
         """Record that a cloud accepted an event."""
         with self._lock:
             self.accepted += 1
-            self.acknowledged.add(key)
+            self.acknowledged.add(event)
 
     def record_possible_duplicate(self) -> None:
         """Record that a cloud is sent an event again that it may have accepted before."""

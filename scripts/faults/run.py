@@ -10,10 +10,10 @@ import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from helios.errors import HeliosError
-from helios.model.events import SOURCES
+from helios.model.sources import BUILT_IN
+from helios.processes.ports import HOST
 from helios.reconciliation import declaration
 from local.demo import stats
-from local.stack.ports import HOST
 from scripts.faults.checks import Checked, Counts, check, counts
 from scripts.faults.faults import Skipped
 from scripts.faults.orders import Load, Orders, orders
@@ -91,7 +91,7 @@ def run(scenarios: Sequence[Scenario], folder: Path, report: Report, *, scale: S
             continue
         subfolder = folder / ("hosted" if hosted else "testbed")
         subfolder.mkdir()
-        clouds = SOURCES if any(scenario.clouds for scenario in selected) else ()
+        clouds = BUILT_IN if any(scenario.clouds for scenario in selected) else ()
         testbed = HostedTestbed(subfolder, report) if hosted else Testbed(subfolder, report, clouds=clouds)
         with testbed, StreamClients(testbed.api_url) as stream_clients:
             runner = ScenarioRunner(testbed, stream_clients, seed=seed)

@@ -14,18 +14,18 @@ from typing import Self
 import msgspec
 import psycopg
 
-from helios.model.events import SOURCES, Source
+from helios.embedded.postgres import Postgres
+from helios.embedded.valkey import Valkey
+from helios.model.sources import BUILT_IN, Source
+from helios.processes import reaper
+from helios.processes.ports import PortTaken, free_port, require_free
+from helios.processes.probes import accepts
+from helios.processes.process import ServiceFailed, scrubbed_environment
+from helios.processes.server import Command, Server
+from helios.processes.supervisor import Supervisor
 from local.aws import ministack, resources
-from local.servers.postgres import Postgres
-from local.servers.valkey import Valkey
-from local.stack import reaper
 from local.stack.config import QUEUE, RELAY_QUEUE, REPOSITORY, Config, free_port_fields
-from local.stack.ports import PortTaken, free_port, require_free
-from local.stack.probes import accepts
-from local.stack.process import ServiceFailed, scrubbed_environment
-from local.stack.server import Command, Server
 from local.stack.services import sdk_environment, services
-from local.stack.supervisor import Supervisor
 from scripts.faults.credentials import Credentials
 from scripts.faults.orders import FLOW, LEGS
 from scripts.simulator import endpoints
@@ -118,7 +118,7 @@ class Testbed:
             "postgres": self._proxy(self.config.postgres_port, to=saved.database_port),
             "valkey": self._proxy(self.config.valkey_port, to=saved.cache_port),
         }
-        left_out = [*LEFT_OUT, *(name for cloud in SOURCES if cloud not in clouds for name in SERVICES_OF[cloud])]
+        left_out = [*LEFT_OUT, *(name for cloud in BUILT_IN if cloud not in clouds for name in SERVICES_OF[cloud])]
         self._services = [
             service._replace(server=self._stores.get(service.name, service.server))
             for service in services(self.config)

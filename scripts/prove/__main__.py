@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from helios.errors import HeliosError
-from local.stack.process import ServiceFailed
+from helios.processes.process import ServiceFailed
+from local.stack.providers import MOST_SOURCES
 from scripts.prove.compare import Score
 from scripts.prove.run import Plan, prove
 
@@ -66,6 +67,21 @@ def _plan(arguments: Sequence[str] | None) -> Plan:
         metavar="S",
         help="seconds after the window until a leg is missing",
     )
+    add(
+        "--sources",
+        type=int,
+        choices=range(3, MOST_SOURCES + 1),
+        default=3,
+        help="3: the clouds; 4: and a payment provider; 5: and a shop",
+    )
+    add(
+        "--varied",
+        type=float,
+        default=0.2,
+        metavar="F",
+        help="share of orders in parcels, refunded, in instalments or in another currency",
+    )
+    add("--engine", choices=("postgres", "flink"), default="postgres", help="what judges events")
     return Plan(**vars(parser.parse_args(arguments)))
 
 

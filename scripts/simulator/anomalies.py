@@ -1,18 +1,38 @@
 """The anomalies that an order can have, and the record of the injected ones: the truth."""
 
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Final, Literal, NamedTuple, Self, get_args
 
 import msgspec
 
-from helios.model.events import Source
+from helios.model.sources import Source
 
-Anomaly = Literal["missing", "late", "duplicate", "contradictory", "mismatch", "poison"]
-ANOMALIES: tuple[Anomaly, ...] = get_args(Anomaly)
+Plain = Literal["missing", "late", "duplicate", "contradictory", "mismatch", "poison"]
+PLAIN: tuple[Plain, ...] = get_args(Plain)
+"""The anomalies of an order with one event on each cloud."""
+
+LOST: Final = "lost"
+"""The anomaly of an order that is lost in every cloud. Only manifests show it, so it needs a run that sends them."""
+
+Varied = Literal["parcels", "refunds", "instalments", "currencies", "steps", "readings"]
+VARIED: tuple[Varied, ...] = get_args(Varied)
+"""The kinds of varied orders. Each has one anomaly, which has the same name, as has its flow."""
+
+Anomaly = Plain | Varied | Literal["lost"]
+ANOMALIES: tuple[Anomaly, ...] = (*PLAIN, *VARIED, LOST)
 
 REPEATED: tuple[Anomaly, ...] = ("duplicate", "contradictory")
 """The anomalies that consist of two events."""
+
+
+class LostEvent(NamedTuple):
+    """An event that its producer has published, and that has not arrived."""
+
+    source: Source
+    type: str
+    time: datetime
 
 
 class Injection(msgspec.Struct, kw_only=True, eq=False):
@@ -23,8 +43,12 @@ class Injection(msgspec.Struct, kw_only=True, eq=False):
         anomaly: ``missing``: the leg is never sent. ``late``: the leg is sent after the window. ``duplicate``: the leg
             is sent twice. ``contradictory``: the leg is sent twice, the second time with other content. ``mismatch``:
             the payment's amount differs from the order's. ``poison``: the leg is malformed, and so is also missing.
+            ``parcels``: a parcel is never shipped. ``refunds``, ``instalments``, ``currencies``: the refunds, the
+            instalments or the converted amount do not add up. ``steps``: the order is packed before it is paid.
+            ``readings``: a reading of a meter is never sent. ``lost``: every leg is published, and none arrives.
         source: the cloud of the affected leg.
         type: the event type of the affected leg.
+        lost: the events of a lost order.
         event_ids: the ids under which Helios receives the affected leg.
         details: facts that depend on the kind. ``certain`` is False if the anomaly may not have happened: an answer
             was lost and the event was sent again.
@@ -34,6 +58,7 @@ class Injection(msgspec.Struct, kw_only=True, eq=False):
     anomaly: Anomaly
     source: Source
     type: str
+    lost: list[LostEvent] = []
     event_ids: list[str] = []
     details: dict[str, object] = {}
 

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from helios.model.events import Source
+from helios.model.sources import Source
 
 from .queues import CloudQueue
 from .tally import Summary
@@ -17,7 +17,13 @@ from .tally import Summary
 LIVE_EVERY_S: Final = 0.5
 PLAIN_EVERY_S: Final = 5.0
 
-_NAMES: Final[dict[Source, str]] = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
+_NAMES: Final[dict[Source, str]] = {
+    "aws": "AWS",
+    "gcp": "GCP",
+    "azure": "Azure",
+    "stripe": "Stripe",
+    "shopify": "Shopify",
+}
 _COUNTS: Final = ("sent", "accepted", "duplicate", "contradictory", "rejected", "failed", "retried")
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from helios.errors import ConfigurationError
-from helios.model.events import Source
+from helios.model.sources import Source
 
 from .answers import Publisher
 
@@ -81,6 +81,8 @@ def connect(endpoint: Endpoint, *, environ: Mapping[str, str] = os.environ) -> P
             from .eventgrid import EventGrid
 
             return EventGrid(endpoint.address, key=environ.get(_AZURE_KEY))
+        case _:
+            raise AssertionError(f"{endpoint.source} is no cloud")
 
 
 def _aws(environ: Mapping[str, str]) -> Endpoint:

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw
 
-from helios.model.events import Source
+from helios.model.sources import Source
 
 from .plan import Emission
 from .poisons import ENVELOPE_POISONS
@@ -144,6 +144,13 @@ def body(emission: Emission) -> bytes:
     malform = ENVELOPE_POISONS.get(emission.poison or "")
     return malform(wrapped) if malform else wrapped
 
+
+PRODUCERS: dict[Source, str] = {
+    "aws": f"{EVENT_SOURCE}/{_ACCOUNT}/{_REGION}",
+    "gcp": f"//{EVENT_SOURCE}",
+    "azure": _TOPIC,
+}
+"""The producer of the event in each cloud's body."""
 
 PATHS: dict[Source, str] = {
     "aws": "/api/v1/webhooks/aws/eventbridge",

@@ -8,9 +8,10 @@ from typing import Final
 
 import msgspec
 
-from helios.model.events import SOURCES, Source
+from helios.model.sources import BUILT_IN, Source
 
 from .poisons import Via
+from .shop import SOURCES
 
 DEFAULT_VIA: Final[Via] = "webhook"
 DEFAULT_URL: Final = "http://localhost:8001"
@@ -26,10 +27,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     error_rate: float = 0.05
     url: str = DEFAULT_URL
     via: Via = DEFAULT_VIA
-    sources: tuple[Source, ...] = SOURCES
+    sources: tuple[Source, ...] = BUILT_IN
     seed: int | None = None
     jitter: float = 1.5
     lateness: float = 40.0
+    varied: float = 0.0
+    manifests: bool = False
     patience: float = 300.0
     truth: Path | None = None
     summary: Path | None = None
@@ -50,7 +53,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def parse(arguments: Sequence[str] | None = None) -> Options:
     """The options of the command line. Explains an invalid one and exits with status 2."""
     options = vars(_parser().parse_args(arguments))
-    selected = options.pop("source") or SOURCES
+    selected = options.pop("source") or BUILT_IN
+    if options["varied"] and not set(BUILT_IN) <= set(selected):
+        _parser().error("--varied: a varied order has events of all three clouds. Leave --source out, or --varied.")
     return Options(**options, sources=tuple(source for source in SOURCES if source in selected))
 
 
@@ -73,7 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         default=DEFAULT_VIA,
         help="post to Helios' webhooks, or publish through the clouds' own SDKs",
     )
-    add("--source", action="append", choices=SOURCES, help="only this cloud; may be repeated")
+    add(
+        "--source",
+        action="append",
+        choices=SOURCES,
+        help="only this source; may be repeated; by default the three clouds",
+    )
     add("--seed", type=int, metavar="N", help="the same seed gives the same orders and anomalies")
     add(
         "--jitter",
@@ -88,6 +98,18 @@ def _parser() -> argparse.ArgumentParser:
         default=40.0,
         metavar="S",
         help="delay of a late leg after its order, in seconds",
+    )
+    add(
+        "--varied",
+        type=_share,
+        default=0.0,
+        metavar="F",
+        help="share of orders in parcels, refunded, in instalments or in another currency",
+    )
+    add(
+        "--manifests",
+        action="store_true",
+        help="let the producers in the clouds send manifests; an anomaly may then be an order lost in every cloud",
     )
     add(
         "--patience",

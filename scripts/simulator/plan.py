@@ -4,24 +4,26 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import cycle
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from helios.model.events import SOURCES, Source
+from helios.model.sources import BUILT_IN, Source
 
-from .anomalies import ANOMALIES, Anomaly, Injection
+from .anomalies import LOST, PLAIN, VARIED, Injection, Plain
 from .poisons import PAYLOAD_POISONS, POISONS, Via
-from .shop import CUSTOMERS, FOLLOW_UPS, LEGS, Order, Shop, to_json
-
-MOST_EVENTS_OF_AN_ORDER = 5
-"""Three legs, one of them twice, and a follow-up."""
+from .shop import CUSTOMERS, FOLLOW_UPS, LEGS, PROVIDER_LEGS, SOURCES, Order, Shop, to_json
+from .varied import MOST_EVENTS, VariedEvent, events_of
 
 ORDERS_PER_FOLLOW_UP = 3
 """Three orders are nine legs; with one follow-up on AWS that is 4 : 3 : 3."""
 
-WEIGHTS: dict[Source, int] = {"aws": 4, "gcp": 3, "azure": 3}
-"""Weights of the clouds for anomalies: the same as for events, so that anomalies don't change the mix."""
+WEIGHTS: dict[Source, int] = {"aws": 4, "gcp": 3, "azure": 3, "stripe": 3, "shopify": 3}
+"""Weights of the sources for anomalies: the same as for events, so that anomalies don't change the mix."""
+
+_TYPES = LEGS | PROVIDER_LEGS
+_ID_PREFIX: dict[Source, str] = {"stripe": "evt_"}
 
 WRONG_BY = tuple(Decimal(text) for text in ("0.50", "1.00", "9.99", "-0.25"))
 """The differences between a payment and its order; the cheapest order costs more than the largest of them."""
@@ -31,10 +33,10 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
     """One event, to be sent once.
 
     Attributes:
-        source: the cloud to send it to.
+        source: the cloud or the provider that sends it.
         type: the event's type.
         id: the publisher's id. EventBridge assigns its own id to each event on a bus.
-        order_id: the order that the event belongs to.
+        order_id: the order that the event belongs to; empty for a manifest.
         data: the payload, JSON text unless the poison malforms it.
         due: when to send the event, in seconds since the run began.
         time: when the event happened, UTC.
@@ -42,6 +44,7 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
         poison: how the event is malformed, as a name in POISONS.
         original: the earlier event that this one repeats.
         injection: the anomaly that the event is part of.
+        is_lost: whether the event is lost between its producer, which counts it, and Helios.
     """
 
     source: Source
@@ -55,11 +58,12 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
     poison: str | None = None
     original: "Emission | None" = None
     injection: Injection | None = None
+    is_lost: bool = False
 
     @property
     def subject(self) -> str:
         """The subject of the event, as a path."""
-        return f"orders/{self.order_id}"
+        return f"orders/{self.order_id}" if self.order_id else "manifests"
 
 
 class Planner:
@@ -75,6 +79,8 @@ class Planner:
         error_rate: float,
         jitter: float,
         lateness: float,
+        varied: float = 0.0,
+        lost: bool = False,
     ) -> None:
         """Build a planner.
 
@@ -82,10 +88,12 @@ class Planner:
             seed: the seed of the random numbers; None for a different one each time.
             start: the instant at which the run begins, UTC.
             via: how the events are sent, which decides how they can be malformed.
-            sources: the clouds that take part.
+            sources: the sources that take part.
             error_rate: the share of orders with an anomaly, 0 to 1.
             jitter: the longest time between an order and its other legs, in seconds.
             lateness: the delay of a late leg after its order, in seconds.
+            varied: the share of orders in parcels, refunded, in instalments or in another currency, 0 to 1.
+            lost: whether an anomaly may be that an order is lost in every cloud.
         """
         self._chance = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self._shop = Shop(self._chance)
@@ -95,7 +103,15 @@ class Planner:
         self._error_rate = error_rate
         self._jitter = jitter
         self._lateness = lateness
+        self._varied = varied
+        self._kinds = cycle(VARIED)
+        self._lost = lost and not set(BUILT_IN).isdisjoint(sources)
         self.orders = 0
+
+    @property
+    def most_events_of_an_order(self) -> int:
+        """A leg of each source, one of them twice, and a follow-up; or the events of a varied order."""
+        return max(len(self._sources) + 2, MOST_EVENTS if self._varied else 0)
 
     def order(self, at: float, *, horizon: float) -> tuple[list[Emission], Injection | None]:
         """The events of the next order, and its anomaly, if it has one.
@@ -104,6 +120,8 @@ class Planner:
             at: when the order is placed, in seconds since the run began.
             horizon: when the run ends; no leg is planned after that.
         """
+        if self._varied and self._chance.random() < self._varied:
+            return self._varied_order(at)
         order, emissions = self._legs(at)
         if "aws" in self._sources and self.orders % ORDERS_PER_FOLLOW_UP == 0:
             follow_up = self._emission("aws", self._chance.choice(FOLLOW_UPS), order, at + self._jitter)
@@ -121,19 +139,47 @@ class Planner:
             return [self._emission("aws", self._chance.choice(FOLLOW_UPS), order, at)]
         return []
 
+    def _varied_order(self, at: float) -> tuple[list[Emission], Injection | None]:
+        """The events of the next varied order; the kinds take turns."""
+        self.orders += 1
+        kind, order = next(self._kinds), self._shop.order(self._instant(at))
+        wrong_by = self._chance.choice(WRONG_BY) if self._chance.random() < self._error_rate else None
+        events = events_of(kind, order, self._chance, wrong_by=wrong_by)
+        places = [self._chance.random() if event.place is None else event.place for event in events]
+        emissions = [
+            self._varied_emission(event, order, at + place * self._jitter)
+            for event, place in zip(events, places, strict=True)
+        ]
+        wrong = next((each for event, each in zip(events, emissions, strict=True) if event.is_wrong), None)
+        if wrong is None:
+            return emissions, None
+        wrong.injection = Injection(order_id=order.order_id, anomaly=kind, source=wrong.source, type=wrong.type)
+        return emissions, wrong.injection
+
+    def _varied_emission(self, event: VariedEvent, order: Order, due: float) -> Emission:
+        return Emission(
+            source=event.source,
+            type=event.type,
+            id=str(uuid5(NAMESPACE_URL, f"{event.type}/{order.order_id}/{event.part}")),
+            order_id=order.order_id,
+            data=event.data,
+            due=due,
+            time=self._instant(due),
+        )
+
     def _legs(self, at: float) -> tuple[Order, list[Emission]]:
         self.orders += 1
         order = self._shop.order(self._instant(at))
         delays = [0.0, *(self._chance.uniform(0, self._jitter) for _ in self._sources[1:])]
         self._chance.shuffle(delays)  # any cloud may be the first
         legs = zip(self._sources, delays, strict=True)
-        return order, [self._emission(source, LEGS[source], order, at + delay) for source, delay in legs]
+        return order, [self._emission(source, _TYPES[source], order, at + delay) for source, delay in legs]
 
     def _emission(self, source: Source, type_: str, order: Order, due: float) -> Emission:
         return Emission(
             source=source,
             type=type_,
-            id=str(uuid5(NAMESPACE_URL, f"{type_}/{order.order_id}")),
+            id=_ID_PREFIX.get(source, "") + str(uuid5(NAMESPACE_URL, f"{type_}/{order.order_id}")),
             order_id=order.order_id,
             data=to_json(self._shop.payload(type_, order)),
             due=due,
@@ -145,12 +191,16 @@ class Planner:
 
     def _inject(self, order: Order, emissions: list[Emission], *, allow_late: bool) -> tuple[list[Emission], Injection]:
         """Inject one of the anomalies that are possible with these clouds and in this run."""
-        anomaly = self._chance.choice([kind for kind in ANOMALIES if self._possible(kind, allow_late=allow_late)])
+        possible = [kind for kind in PLAIN if self._possible(kind, allow_late=allow_late)]
+        place = self._chance.randrange(len(possible) + self._lost)
+        if place == len(possible):
+            return emissions, self._lose(order, emissions)
+        anomaly = possible[place]
         source: Source = "gcp" if anomaly == "mismatch" else self._affected()
         leg = next(emission for emission in emissions if emission.source == source)
         injection = Injection(order_id=order.order_id, anomaly=anomaly, source=source, type=leg.type)
         leg.injection = injection
-        inject: dict[Anomaly, Callable[[Order, list[Emission], Emission], None]] = {
+        inject: dict[Plain, Callable[[Order, list[Emission], Emission], None]] = {
             "missing": self._missing,
             "late": self._late,
             "duplicate": self._duplicate,
@@ -161,7 +211,16 @@ class Planner:
         inject[anomaly](order, emissions, leg)
         return emissions, injection
 
-    def _possible(self, anomaly: Anomaly, *, allow_late: bool) -> bool:
+    def _lose(self, order: Order, emissions: list[Emission]) -> Injection:
+        """Lose every event of an order that a cloud should deliver. No other source has heard of the order."""
+        emissions[:] = lost = [emission for emission in emissions if emission.source in BUILT_IN]
+        injection = Injection(order_id=order.order_id, anomaly=LOST, source=lost[0].source, type=lost[0].type)
+        injection.details["events"] = len(lost)
+        for emission in lost:
+            emission.is_lost, emission.injection = True, injection
+        return injection
+
+    def _possible(self, anomaly: Plain, *, allow_late: bool) -> bool:
         """Whether Helios can detect the anomaly: a single leg can't be missing, and a mismatch takes two legs."""
         match anomaly:
             case "missing":

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from helios.model.events import Source
+from helios.model.sources import Source
 
 Via = Literal["webhook", "cloud"]
 """How events are sent: posted to Helios' own webhooks, or published through the clouds' SDKs."""
@@ -33,12 +33,17 @@ POISONS: dict[Via, dict[Source, tuple[str, ...]]] = {
         "aws": (*PAYLOAD_POISONS, "missing id", "unreadable time"),
         "gcp": (*PAYLOAD_POISONS, "wrong base64"),
         "azure": (*PAYLOAD_POISONS, "missing id", "unreadable time"),
+        "stripe": tuple(PAYLOAD_POISONS),
+        "shopify": tuple(PAYLOAD_POISONS),
     },
     # PutEvents and Event Grid accept JSON only, so their poison is valid JSON that Postgres can't store.
     "cloud": {
         "aws": ("NUL character",),
         "gcp": ("NUL character", "truncated JSON"),
         "azure": ("NUL character",),
+        # They post to Helios itself, which reads whatever comes.
+        "stripe": tuple(PAYLOAD_POISONS),
+        "shopify": tuple(PAYLOAD_POISONS),
     },
 }
 """The poisons that reach Helios through each channel; the clouds themselves refuse the others."""

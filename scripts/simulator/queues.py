@@ -55,6 +55,10 @@ class CloudQueue:
         """Give up every event that has no final answer this many seconds from now."""
         self._deadline = min(self._deadline, time.monotonic() + seconds)
 
+    async def answered(self) -> None:
+        """Wait until every event has its final answer."""
+        await self._queue.join()
+
     async def finish(self) -> None:
         """Wait until every event has its final answer, then stop the workers."""
         await self._queue.join()
@@ -71,7 +75,7 @@ class CloudQueue:
     async def _send(self, batch: list[Emission]) -> None:
         """Send until each event has its final answer."""
         for emission in batch:
-            self._tally.sent[emission.source] += 1
+            self._tally.record_sent(emission)
         give_up_at = self._began + batch[0].due + self._patience
         wait = FIRST_WAIT_S
         while True:

@@ -2,20 +2,23 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from helios.model.events import Source
+from helios.model.sources import Source
 
 from . import endpoints
 from .anomalies import Truth
 from .answers import Publisher
 from .display import Display
+from .manifests import ALL, Manifests
 from .options import Options
-from .plan import Planner
+from .plan import Emission, Planner
+from .providers import PROVIDERS, secret_of, secrets
 from .queues import CloudQueue
 from .schedule import Schedule
 from .tally import Summary, Tally
@@ -23,6 +26,8 @@ from .webhook import Webhook
 
 SHORTEST_SLEEP_S: Final = 0.002
 """How late an event may be. Event loops round shorter waits down to zero and would spin."""
+
+MANIFESTS_EVERY_S: Final = 1.0
 
 LONGEST_SLEEP_S: Final = 0.1
 """After how long a stop takes effect."""
@@ -45,6 +50,9 @@ async def run(options: Options, display: Display) -> Summary:
     """
     with Truth(options.truth) as truth:
         tally = Tally(truth, answered_by_helios=options.via == "webhook")
+        manifests = Manifests(options.sources, truth, ids_of_eventbridge=options.via == "cloud")
+        if options.manifests:
+            tally.on_published = manifests.count
         publishers = _publishers(options, display)
         planner, schedule = _schedule(options, truth)
         began = time.monotonic()
@@ -68,7 +76,12 @@ async def run(options: Options, display: Display) -> Summary:
                     for queue in queues.values():
                         queue.open(group)
                     shown = group.create_task(display.follow(summary, queues))
-                    await _pace(schedule, queues, began=began)
+                    declared = group.create_task(_declare(manifests, queues, began=began))
+                    await _pace(schedule, queues, manifests, began=began)
+                    declared.cancel()
+                    for queue in queues.values():
+                        await queue.answered()
+                    await _put(manifests.due(ALL, offset=time.monotonic() - began), queues)
                     for queue in queues.values():
                         await queue.finish()
                     shown.cancel()
@@ -80,7 +93,7 @@ async def run(options: Options, display: Display) -> Summary:
         return summary()
 
 
-async def _pace(schedule: Schedule, queues: dict[Source, CloudQueue], *, began: float) -> None:
+async def _pace(schedule: Schedule, queues: dict[Source, CloudQueue], manifests: Manifests, *, began: float) -> None:
     """Queue each event when it is due, without waiting for answers."""
     while (at := schedule.next_at()) is not None:
         delay = began + at - time.monotonic()
@@ -88,19 +101,40 @@ async def _pace(schedule: Schedule, queues: dict[Source, CloudQueue], *, began: 
             await asyncio.sleep(min(max(delay, SHORTEST_SLEEP_S), LONGEST_SLEEP_S))
             continue
         emission = schedule.take()
-        await queues[emission.source].put(emission)
+        if emission.is_lost and emission.injection:
+            manifests.lose(emission, emission.injection)
+        else:
+            await queues[emission.source].put(emission)
         await asyncio.sleep(0)  # put() doesn't yield while the queue has room; a late run must still send
 
 
+async def _declare(manifests: Manifests, queues: dict[Source, CloudQueue], *, began: float) -> None:
+    """Queue the manifests of each minute that has ended, until cancelled."""
+    while True:
+        await asyncio.sleep(MANIFESTS_EVERY_S)
+        await _put(manifests.due(datetime.now(UTC), offset=time.monotonic() - began), queues)
+
+
+async def _put(emissions: Sequence[Emission], queues: dict[Source, CloudQueue]) -> None:
+    for emission in emissions:
+        await queues[emission.source].put(emission)
+
+
 def _publishers(options: Options, display: Display) -> dict[Source, Publisher]:
-    if options.via == "webhook":
-        display.note(f"sending to the webhooks of {options.url}")
-        webhook = Webhook(options.url)
-        return dict.fromkeys(options.sources, webhook)
-    cloud_endpoints = endpoints.find(options.sources, allow_mixed=options.allow_mixed)
+    by_webhook = (
+        options.sources if options.via == "webhook" else [each for each in options.sources if each in PROVIDERS]
+    )
+    publishers: dict[Source, Publisher] = {}
+    if by_webhook:
+        display.note(f"sending {', '.join(by_webhook)} to the webhooks of {options.url}")
+        known = secrets(os.environ)
+        of_providers = {source: secret_of(source, known) for source in by_webhook if source in PROVIDERS}
+        publishers |= dict.fromkeys(by_webhook, Webhook(options.url, secrets=of_providers))
+    by_sdk = [source for source in options.sources if source not in publishers]
+    cloud_endpoints = endpoints.find(by_sdk, allow_mixed=options.allow_mixed)
     for endpoint in cloud_endpoints.values():
         display.note(str(endpoint))
-    return {source: endpoints.connect(endpoint) for source, endpoint in cloud_endpoints.items()}
+    return publishers | {source: endpoints.connect(endpoint) for source, endpoint in cloud_endpoints.items()}
 
 
 def _schedule(options: Options, truth: Truth) -> tuple[Planner, Schedule]:
@@ -113,6 +147,8 @@ def _schedule(options: Options, truth: Truth) -> tuple[Planner, Schedule]:
         error_rate=options.error_rate,
         jitter=options.jitter,
         lateness=options.lateness,
+        varied=options.varied,
+        lost=options.manifests,
     )
     schedule = Schedule(
         planner,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from .anomalies import Injection
-from .plan import MOST_EVENTS_OF_AN_ORDER, Emission, Planner
+from .plan import Emission, Planner
 
 
 class Schedule:
@@ -70,8 +70,9 @@ class Schedule:
         if at is None:
             raise IndexError("the run is over")
         emission = heapq.heappop(self._waiting)[2]
-        self._slot = max(self._slot, math.floor(at * self._rate)) + 1
-        self._sent += 1
+        if not emission.is_lost:  # nobody sends it: the slot is for the next one
+            self._slot = max(self._slot, math.floor(at * self._rate)) + 1
+            self._sent += 1
         emission.due = at
         # A repeated event is the same fact and has the time of the original.
         original = emission.original
@@ -95,7 +96,7 @@ class Schedule:
         room = self._most_events - self._sent - len(self._waiting)
         if self._planner.orders >= self._most_orders:
             return
-        if room >= MOST_EVENTS_OF_AN_ORDER:
+        if room >= self._planner.most_events_of_an_order:
             emissions, injection = self._planner.order(at, horizon=self._horizon)
             if injection and injection.anomaly == "missing":
                 self._without_event(injection)

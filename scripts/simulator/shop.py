@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from helios.model.events import Source
+from helios.model.sources import Source
 
 CUSTOMERS = tuple(f"CUST-{number:04}" for number in range(1, 101))
 CURRENCIES = ("USD", "EUR", "GBP")
@@ -19,6 +19,12 @@ FOLLOW_UPS = ("OrderShipped", "OrderDelivered", "OrderReviewed")
 
 LEGS: dict[Source, str] = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
 """The type of each cloud's leg of an order."""
+
+PROVIDER_LEGS: dict[Source, str] = {"stripe": "payment_intent.succeeded", "shopify": "fulfillments/create"}
+"""The type of the leg of each provider outside the clouds."""
+
+SOURCES: tuple[Source, ...] = (*LEGS, *PROVIDER_LEGS)
+"""Every source of the shop, in the order in which a run takes them."""
 
 
 class Product(NamedTuple):
@@ -120,6 +126,24 @@ class Shop:
                     "quantity": order.quantity,
                     "warehouse": self._chance.choice(WAREHOUSES),
                     "items": [{"sku": p.sku, "quantity": quantity} for p, quantity in order.lines],
+                }
+            case "payment_intent.succeeded":
+                return {
+                    "object": {
+                        "object": "payment_intent",
+                        "metadata": known,
+                        "amount": int(order.amount * 100),
+                        "currency": order.currency.lower(),
+                        "status": "succeeded",
+                    }
+                }
+            case "fulfillments/create":
+                return {
+                    "order_id": order.order_id,
+                    "customer": {"id": order.customer_id},
+                    "status": "success",
+                    "quantity": order.quantity,
+                    "tracking_company": self._chance.choice(CARRIERS),
                 }
             case _:
                 return known | {

@@ -2,15 +2,18 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from helios.model.events import SOURCES, Source
+from helios.model.balances import MANIFEST_TYPE
+from helios.model.sources import Source
 
 from .anomalies import REPEATED, Anomaly, Injection, Truth
 from .answers import OUTCOMES, Answer, Outcome
 from .plan import Emission
+from .shop import PROVIDER_LEGS, SOURCES
 
 MAX_COMPLAINTS: Final = 20
 """How many wrong answers are described; all are counted."""
@@ -107,23 +110,34 @@ class Tally:
 
         Args:
             truth: records each anomaly once all its events are answered.
-            answered_by_helios: True when Helios itself answers; a cloud accepts duplicates and poison messages.
+            answered_by_helios: True when Helios itself answers every event; a cloud accepts duplicates and poison
+                messages. A provider always gets its answers from Helios.
         """
         self._truth = truth
         self._answered_by_helios = answered_by_helios
         self.sent: Counter[Source] = Counter()
         self.retried: Counter[Source] = Counter()
         self.answered: Counter[tuple[Source, Outcome]] = Counter()
+        self.on_published: Callable[[Emission], None] = lambda _: None
+        """Called with each event that its cloud has accepted."""
         self.wrong = 0
         self.complaints: list[str] = []
         self._latencies: dict[Source, Latencies] = {source: Latencies() for source in SOURCES}
         self._answers: dict[Injection, list[Answer]] = {}
 
+    def record_sent(self, emission: Emission) -> None:
+        """Record that an event is sent for the first time. Manifests are no traffic, and not counted."""
+        self.sent[emission.source] += emission.type != MANIFEST_TYPE
+
     def record_retry(self, emission: Emission, answer: Answer) -> None:
         """Record that an event will be sent again, and, if that may make a duplicate of it, a possible anomaly."""
+        if emission.type == MANIFEST_TYPE:
+            return
         self.retried[emission.source] += 1
         if answer.maybe_accepted:
-            same_id = self._answered_by_helios or emission.source != "aws"  # EventBridge assigns a new id to each event
+            same_id = (
+                self._is_answered_by_helios(emission) or emission.source != "aws"
+            )  # EventBridge assigns a new id to each event
             self._truth.record(
                 Injection(
                     order_id=emission.order_id,
@@ -136,14 +150,19 @@ class Tally:
 
     def record_final(self, emission: Emission, answer: Answer, *, latency: float) -> None:
         """Record the final answer for one event."""
+        if emission.type == MANIFEST_TYPE:
+            self._check(emission, answer)
+            return
         self.answered[emission.source, answer.outcome] += 1
         self._latencies[emission.source].add(latency)
         self._check(emission, answer)
+        if answer.outcome != "failed":
+            self.on_published(emission)
         if emission.injection:
             self._record_injection(emission, emission.injection, answer)
 
     def _check(self, emission: Emission, answer: Answer) -> None:
-        must_be_rejected = self._answered_by_helios and emission.poison is not None
+        must_be_rejected = self._is_answered_by_helios(emission) and emission.poison is not None
         expected = ("rejected",) if must_be_rejected else ("accepted", "duplicate", "contradictory")
         if answer.outcome not in expected:
             reason = answer.reason or "no reason given"
@@ -164,11 +183,14 @@ class Tally:
         if "failed" in outcomes:
             return  # the anomaly did not happen as planned, and the run has failed anyway
         # The second event may overtake the first, so only the pair can be checked.
-        if repeated and self._answered_by_helios and injection.anomaly not in outcomes:
+        if repeated and self._is_answered_by_helios(emission) and injection.anomaly not in outcomes:
             self._complain(
                 emission, f"was sent twice and not reported as {injection.anomaly}: {' and '.join(outcomes)}"
             )
         self._truth.record(injection)
+
+    def _is_answered_by_helios(self, emission: Emission) -> bool:
+        return self._answered_by_helios or emission.source in PROVIDER_LEGS
 
     def _complain(self, emission: Emission, description: str) -> None:
         self.wrong += 1

@@ -6,7 +6,7 @@ runs on the same machine.
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 from urllib.parse import urlsplit
 
@@ -14,11 +14,12 @@ import httptools
 import msgspec
 
 from helios.errors import ConfigurationError
-from helios.model.events import SOURCES, Source
+from helios.model.sources import BUILT_IN, Source
 
 from .answers import Answer, Outcome, is_transient, may_have_been_accepted, retryable
 from .envelopes import PATHS, body
 from .plan import Emission
+from .providers import PROVIDERS
 
 REQUEST_TIMEOUT_S: Final = 30.0
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -123,8 +124,12 @@ class Webhook:
     batch = 1
     concurrency = 32
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, secrets: Mapping[Source, str] | None = None) -> None:
         """Build a publisher for the API at this base URL.
+
+        Args:
+            url: the base URL.
+            secrets: the secrets with which the events of providers are signed.
 
         Raises:
             ConfigurationError: it is not an http:// or https:// URL.
@@ -136,12 +141,14 @@ class Webhook:
         self._ssl = ssl.create_default_context() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._ssl else 80)
         self._idle: list[Connection] = []
-        self._heads = {
+        self._secrets = secrets or {}
+        self._start = f"POST {parts.path.rstrip('/')}"
+        self._host_line = f"host: {parts.netloc.rpartition('@')[2]}"
+        self._heads: dict[Source, bytes] = {
             source: (
-                f"POST {parts.path.rstrip('/')}{PATHS[source]} HTTP/1.1\r\n"
-                f"host: {parts.netloc.rpartition('@')[2]}\r\n{_HEADERS[source]}content-length: "
+                f"{self._start}{PATHS[source]} HTTP/1.1\r\n{self._host_line}\r\n{_HEADERS[source]}content-length: "
             ).encode()
-            for source in SOURCES
+            for source in BUILT_IN
         }
 
     async def publish(self, emissions: Sequence[Emission]) -> list[Answer]:
@@ -154,8 +161,8 @@ class Webhook:
             self._idle.pop().close()
 
     async def _post(self, emission: Emission) -> Answer:
-        content = body(emission)
-        raw = b"%s%d\r\n\r\n%s" % (self._heads[emission.source], len(content), content)
+        head, content = self._request(emission)
+        raw = b"%s%d\r\n\r\n%s" % (head, len(content), content)
         try:
             connection = await self._connection()
             response = await connection.request(raw)
@@ -166,6 +173,16 @@ class Webhook:
         if not connection.closed:
             self._idle.append(connection)
         return read(response)
+
+    def _request(self, emission: Emission) -> tuple[bytes, bytes]:
+        """The head of the request up to the length of the body, and the body."""
+        provider = PROVIDERS.get(emission.source)
+        if provider is None:
+            return self._heads[emission.source], body(emission)
+        headers, content = provider.request(emission, self._secrets[emission.source])
+        lines = [f"{self._start}{provider.path} HTTP/1.1", self._host_line, "content-type: application/json"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "content-length: "]).encode(), content
 
     async def _connection(self) -> Connection:
         """The idle connection that was used last, so that few are open; a new one when none is idle."""
@@ -179,9 +196,11 @@ class Webhook:
 
 
 class _Status(msgspec.Struct):
-    """The status in the response of a webhook."""
+    """The status in the response of a webhook, and the reason of a rejection."""
 
     status: str = ""
+    field: str | None = None
+    reason: str | None = None
 
 
 class _Problem(msgspec.Struct):
@@ -200,10 +219,12 @@ def read(response: Response) -> Answer:
     """The answer in a webhook's response to a single event."""
     if response.status in _SUCCESS:
         try:
-            status = _status.decode(response.body).status
+            result = _status.decode(response.body)
         except msgspec.MsgspecError:
-            status = ""
-        return Answer(outcome=_ACCEPTED.get(status, "accepted"))
+            result = _Status()
+        if result.status == "rejected":  # a webhook that a provider must not repeat acknowledges dead letters too
+            return Answer(outcome="rejected", reason=f"{result.field} {result.reason}")
+        return Answer(outcome=_ACCEPTED.get(result.status, "accepted"))
     problem = _read_problem(response)
     reason = f"HTTP {response.status} {problem or 'without a problem document (application/problem+json)'}"
     if is_transient(response.status):

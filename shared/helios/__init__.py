@@ -13,10 +13,12 @@ The flow of an event, a step per room:
 The rooms, from the outside in; each imports only from the lines below its own:
 
 - ``api``, ``cli``: the HTTP and WebSocket API; the command ``helios``
+- ``client``: the Python client of the API, which the command line uses
 - ``bootstrap``: connects ports with adapters, as ``settings`` asks
 - ``services``: the use cases, one module per verb
 - ``adapters``: the ports, implemented with Postgres, Redis, Kafka and the clouds' own services
 - ``auth``: authenticators of webhooks and of callers of the API
+- ``shapes``: the bodies of the API's requests and answers
 - ``notify``: the notification of the relay after a commit
 - ``ports``: what the services need from the outside, as protocols
 - ``normalise``: the payload formats of the clouds

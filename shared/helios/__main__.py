@@ -1,7 +1,9 @@
 """``helios``: the command line.
 
-``flows``, ``flow``, ``events``, ``tail``, ``preview``, ``dead-letters`` and ``replay`` use the API. ``migrate``,
-``sink``, ``tokens``, ``recompute`` and ``replay run`` use the database.
+``serve`` runs all of Helios, and ``demo`` the demo of a clone. ``flows``, ``flow``, ``events``, ``tail``, ``preview``,
+``flow-versions``, ``incidents``, ``balances``, ``dead-letters``, ``resolutions``, ``recoveries`` and ``replay`` use the
+API. ``migrate``, ``sink``, ``projector``, ``tokens``, ``recompute``, ``notifications``, ``archive``, ``query``,
+``erase`` and ``replay run`` use the database. ``log`` uses Kafka, and ``cost`` none of them.
 """
 
 import argparse
@@ -13,8 +15,33 @@ from importlib.metadata import version
 
 from helios import bootstrap, logs
 from helios.adapters.postgres.migrate import migrate
-from helios.cli import dead_letters, flows, recompute, replay, terminal, tokens
+from helios.cli import (
+    archive,
+    balances,
+    cost,
+    database,
+    dead_letters,
+    erase,
+    flow_versions,
+    flows,
+    incidents,
+    log,
+    notifications,
+    query,
+    recompute,
+    recoveries,
+    replay,
+    resolutions,
+    terminal,
+    tokens,
+)
 from helios.errors import HeliosError
+from helios.processes.preflight import CannotStart
+from helios.serve import command as serve
+from helios.serve import demo
+from helios.serve.command import ServeFailed
+from helios.services.heartbeat import beat
+from helios.services.leadership import PROJECTOR, Leadership
 from helios.services.sink import KAFKA, follow, send_parked
 
 DESCRIPTION = "Operate Helios. Each command prints its options with --help."
@@ -26,6 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with suppress(KeyboardInterrupt, BrokenPipeError):  # Ctrl-C ends `tail`, and so does the end of `| head`
             options.run(options)
+    except (CannotStart, ServeFailed) as error:
+        terminal.note_lines(str(error))
+        return 2
     except HeliosError as error:
         terminal.note(str(error))
         return 2
@@ -43,22 +73,72 @@ def parser() -> argparse.ArgumentParser:
     sink = commands.add_parser("sink", help=text, description=text)
     sink.add_argument("--parked", action="store_true", help="only send the events again that Kafka refused, and exit")
     sink.set_defaults(run=_sink)
-    for module in (tokens, flows, dead_letters, recompute, replay):
+    text = "store in Postgres what the job of Flink has written to the log, until SIGTERM or Ctrl-C"
+    commands.add_parser("projector", help=text, description=text).set_defaults(run=_projector)
+    for module in (
+        serve,
+        demo,
+        tokens,
+        flows,
+        flow_versions,
+        incidents,
+        balances,
+        notifications,
+        dead_letters,
+        resolutions,
+        recoveries,
+        recompute,
+        replay,
+        archive,
+        query,
+        erase,
+        log,
+        cost,
+    ):
         module.register(commands)
     return top
 
 
 def _migrate(_: argparse.Namespace) -> None:
-    names = migrate(bootstrap.configure().database_url)
+    settings = database.configure()
+    names = migrate(settings.postgres_url, partition_days=settings.partition_days)
     terminal.write_line(f"applied: {', '.join(names) or 'nothing, the database is up to date'}")
 
 
-def _sink(options: argparse.Namespace) -> None:
-    settings = bootstrap.configure(require=["kafka_brokers"])
+def _projector(_: argparse.Namespace) -> None:
+    settings = database.configure(require=["log_brokers"])
     logs.configure(settings.log_level)
+    stopping = _stopping()
+    services = bootstrap.build_long_lived(settings)
+    try:
+        projector, open_reader, heartbeats = bootstrap.projection(services)
+        beating = threading.Thread(target=beat, args=(heartbeats, stopping), name="heartbeat")
+        presence = Leadership(services.leases, PROJECTOR)
+        beating.start()
+        presence.start()
+        try:
+            projector.follow(open_reader, stopping)
+        finally:
+            stopping.set()
+            presence.stop()
+            beating.join()
+            heartbeats.close()
+    finally:
+        services.close()
+
+
+def _stopping() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set."""
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
+def _sink(options: argparse.Namespace) -> None:
+    settings = database.configure(require=["kafka_brokers"])
+    logs.configure(settings.log_level)
+    stopping = _stopping()
     services = bootstrap.build(settings)
     if services.sink is None:
         raise AssertionError("HELIOS_KAFKA_BROKERS is set, so there is a sink")

@@ -55,6 +55,18 @@ class Retryable(HeliosError):  # noqa: N818 - reads as the promise it is
     """The environment is at fault: nothing was acknowledged, and the sender must deliver again."""
 
 
+class ConflictError(Retryable):
+    """Another writer has changed the same rows meanwhile. The same work on the new rows may succeed at once."""
+
+
+class RulesChanged(Retryable):
+    """A flow was approved since this process read the rules. The same work by the new rules may succeed at once."""
+
+
+class AlreadyStored(ConflictError):  # noqa: N818 - as above
+    """An event that was taken for a new one is stored. It may be a duplicate, or contradict the stored one."""
+
+
 class TargetUnavailable(Retryable):
     """The receiver of an event can't take it now; nothing in Helios is wrong."""
 

@@ -7,7 +7,7 @@ a function's cold start, and every function imports this module.
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -23,7 +23,20 @@ Secret = Annotated[str, Meta(pattern=r"^\S{16,}( \S{16,})?$")]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The configuration of this process; each field is the variable ``HELIOS_<FIELD>``."""
 
-    database_url: Annotated[str, Meta(description="URL of Postgres: postgresql://... Required.")]
+    database_url: Annotated[
+        str | None,
+        Meta(
+            description="URL of Postgres: postgresql://... Required. Where HELIOS_ENGINE is flink, neither functions "
+            "that ingest nor the job need it."
+        ),
+    ] = None
+    database_direct_url: Annotated[
+        str | None,
+        Meta(
+            description="URL of Postgres itself, where HELIOS_DATABASE_URL is that of a pooler in transaction mode "
+            "(PgBouncer, RDS Proxy), for LISTEN and for dropping partitions. Empty: HELIOS_DATABASE_URL."
+        ),
+    ] = None
     redis_url: Annotated[
         str | None, Meta(description="URL of Redis or Valkey: redis://... or rediss://... Empty: no dedupe cache.")
     ] = None
@@ -43,12 +56,53 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "by a space, during a rotation: a function sends the first. Empty: every notification is refused."
         ),
     ] = None
+    sample_above_watchers: Annotated[
+        int,
+        Meta(
+            description="Number of clients of the live stream above which they get at most two messages a second, with "
+            "exact counts and fewer of the events. Of each process that sends the stream.",
+            ge=0,
+        ),
+    ] = 50
+    notify_listeners: Annotated[
+        bool,
+        Meta(
+            description="true: notify the processes that listen on the database (API servers, the Kafka sink) with "
+            "NOTIFY, although HELIOS_RELAY_QUEUE_URL or HELIOS_NOTIFY_URL is set. Without these two settings they are "
+            "always notified."
+        ),
+    ] = False
     secret_id: Annotated[
         str | None,
         Meta(description="Name or ARN of an AWS secret that holds more settings, as a JSON object. Empty: none."),
     ] = None
     flows_file: Annotated[
         str | None, Meta(description="TOML file that declares the flows. Empty: the order flow that ships with Helios.")
+    ] = None
+    sources_file: Annotated[
+        str | None,
+        Meta(description="TOML file that declares sources beside the three clouds. Empty: none. See docs/sources.md."),
+    ] = None
+    source_secrets: Annotated[
+        str | None,
+        Meta(
+            description="Secrets of declared sources, as NAME=SECRET separated by spaces, each at least 16 characters. "
+            "Repeat the name with both secrets during a rotation."
+        ),
+    ] = None
+    notifications_file: Annotated[
+        str | None,
+        Meta(
+            description="TOML file with the receivers of notifications about incidents, and the routes to them. Empty: "
+            "nobody is notified. See docs/incidents.md."
+        ),
+    ] = None
+    notification_secrets: Annotated[
+        str | None,
+        Meta(
+            description="Secrets of the receivers of notifications, as NAME=SECRET separated by spaces: whsec_... of a "
+            "webhook (repeat the name with both during a rotation), the Apprise URL of any other."
+        ),
     ] = None
     kafka_brokers: Annotated[
         str | None, Meta(description="Kafka brokers, as host:port,host:port. Empty: events are not forwarded to Kafka.")
@@ -61,6 +115,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="File of more librdkafka properties (TLS, SASL), one name=value per line. Empty: none."),
     ] = None
+    engine: Annotated[
+        Literal["postgres", "flink"],
+        Meta(
+            description="What stores and judges events. postgres: whatever receives them, in one transaction a batch. "
+            "flink: deliveries are appended to a log in Kafka, a job of Apache Flink judges them, and helios projector "
+            "stores the results. See docs/log.md."
+        ),
+    ] = "postgres"
+    log_brokers: Annotated[
+        str | None,
+        Meta(
+            description="Kafka brokers of the log, as host:port,host:port. Required where HELIOS_ENGINE is flink. "
+            "HELIOS_KAFKA_CONFIG applies to them too."
+        ),
+    ] = None
+    log_prefix: Annotated[
+        str,
+        Meta(
+            description="Prefix of the log's topics: helios for helios.deliveries, helios.verdicts and so on.",
+            pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        ),
+    ] = "helios"
     dedupe_ttl_seconds: Annotated[
         int, Meta(description="How long the dedupe cache holds the key of a stored event, in seconds.", ge=1)
     ] = 86_400
@@ -70,9 +146,52 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_timeout_seconds: Annotated[
         int, Meta(description="Timeout of one statement, and of connecting to Postgres, in seconds.", ge=1, le=300)
     ] = 10
+    partition_days: Annotated[
+        int,
+        Meta(
+            description="Days of events in one partition of the table, from the next new partition on. Retention and "
+            "archive work on whole partitions.",
+            ge=1,
+            le=366,
+        ),
+    ] = 7
+    manifest_grace_seconds: Annotated[
+        int,
+        Meta(
+            description="Seconds after the end of a minute until what a manifest declares and has not arrived is "
+            "missing. The clock of a producer may be wrong by as much.",
+            ge=5,
+            le=3600,
+        ),
+    ] = 60
+    retention: Annotated[
+        str | None,
+        Meta(
+            description="Days for which to store each topic (events, unarchived_events, ids, flows, dead_letters, "
+            "audit, counts): events=90 ids=400. A topic that is not named is stored forever."
+        ),
+    ] = None
+    archive_url: Annotated[
+        str | None,
+        Meta(
+            description="Where events are archived: a folder, file:///folder, s3://bucket/prefix, gs://bucket/prefix "
+            "or az://container/prefix; credentials as the cloud's tools read them. Empty: no archive."
+        ),
+    ] = None
+    erasure_secret: Annotated[
+        Secret | None,
+        Meta(
+            description="Signs the receipts of helios erase, and names what was erased by a keyed digest: at least 16 "
+            "characters. Two during a rotation: the first signs."
+        ),
+    ] = None
     max_body_bytes: Annotated[
-        int, Meta(description="Maximum size of a webhook body, in bytes; a larger one is answered with 413.", ge=1024)
-    ] = 1_048_576
+        Annotated[int, Meta(ge=1024)] | None,
+        Meta(
+            description="Maximum size of the body of a request, in bytes; a larger one is answered with 413. Empty: "
+            "the most that each cloud sends, 1 MB for CloudEvents.",
+        ),
+    ] = None
     webhook_auth: Annotated[
         str | None,
         Meta(
@@ -140,6 +259,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     replay_eventgrid_secret: Annotated[
         str | None, Meta(description="Access key of the Event Grid topic in HELIOS_REPLAY_TOPICS.")
     ] = None
+    recovery_places: Annotated[
+        str | None,
+        Meta(
+            description="Where recoveries look for missing legs: aws-archive=ARN with aws-queue=ARN, "
+            "aws-dead-letters=URL, gcp-topic=projects/P/topics/T, gcp-dead-letters=projects/P/subscriptions/S, "
+            "azure-dead-letters=URL; separated by spaces. Empty: nowhere."
+        ),
+    ] = None
+    recovery_azure_secret: Annotated[
+        str | None,
+        Meta(
+            description="Shared access signature that may list and read the container of azure-dead-letters. Empty: "
+            "the identity of the process."
+        ),
+    ] = None
     redact: Annotated[
         str | None,
         Meta(
@@ -154,15 +288,74 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc_keys_url: Annotated[
         str | None, Meta(description="URL of the provider's public keys: jwks_uri in its OpenID configuration.")
     ] = None
+    oidc_token_type: Annotated[
+        str,
+        Meta(
+            description="Type in the header of a person's access token: at+jwt (RFC 9068), or JWT for a provider that "
+            "does not set it, such as Microsoft Entra. Its ID tokens are then admitted too."
+        ),
+    ] = "at+jwt"  # noqa: S105 - the name of a type
     rate_per_minute: Annotated[
         int, Meta(description="Requests to the API per caller and minute; more are answered with 429.", ge=1)
     ] = 1200
     dashboard_origin: Annotated[
         str, Meta(description="The only web origin that may call the API from a browser (CORS).")
     ] = "http://localhost:5173"
+    dashboard_folder: Annotated[
+        str | None,
+        Meta(description="Folder of the built dashboard that the API serves at /. Empty: none; helios serve sets it."),
+    ] = None
+    otlp_url: Annotated[
+        str | None,
+        Meta(
+            description="Endpoint of an OpenTelemetry collector, for OTLP over HTTP: https://collector.example:4318, "
+            "to which Helios appends /v1/traces. It gets one span per batch. Empty: no spans."
+        ),
+    ] = None
+    otlp_secret: Annotated[
+        str | None,
+        Meta(
+            description="Headers with which the collector admits Helios, as NAME=VALUE,NAME=VALUE with percent-encoded "
+            "values: authorization=Bearer%20... Empty: none."
+        ),
+    ] = None
+    otlp_resource: Annotated[
+        str,
+        Meta(
+            description="Attributes of the resource of all spans, as NAME=VALUE,NAME=VALUE: "
+            "service.name=helios,deployment.environment.name=prod."
+        ),
+    ] = "service.name=helios"
+    trace_url: Annotated[
+        Annotated[str, Meta(pattern=r"^https?://\S*\{trace_id\}\S*$")] | None,
+        Meta(
+            description="Where a trace is shown, for the links on the page of an order: "
+            "https://tracing.example/trace/{trace_id}. Empty: no links."
+        ),
+    ] = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="Lowest level that is logged.")
     ] = "INFO"
+
+    @property
+    def postgres_url(self) -> str:
+        """The URL of Postgres.
+
+        Raises:
+            ConfigurationError: it is not set.
+        """
+        if self.database_url is None:
+            raise _missing("database_url")
+        return self.database_url
+
+    @property
+    def session_url(self) -> str:
+        """The URL for a connection that needs a session of its own.
+
+        Raises:
+            ConfigurationError: as ``postgres_url``.
+        """
+        return self.database_direct_url or self.postgres_url
 
     def shown(self) -> dict[str, object]:
         """All settings with their secrets masked, for the start-up log."""
@@ -183,7 +376,7 @@ _PASSWORD_NAMED = re.compile(
 def _shown(name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
-    return "***" if name.endswith("_secret") else masked(value)
+    return "***" if name.endswith(("_secret", "_secrets")) else masked(value)
 
 
 def masked(url: str) -> str:
@@ -202,17 +395,26 @@ def load(environ: Mapping[str, str] = os.environ, *, require: Sequence[str] = ()
 
     Args:
         environ: the environment variables.
-        require: optional settings that this process needs.
+        require: settings that this process needs, beside the store of its engine.
 
     Raises:
         ConfigurationError: a variable is missing or has the wrong form; the message names the variable.
     """
     fields = {variable(field): field for field in Settings.__struct_fields__}
     values = {fields[name]: value for name, value in environ.items() if name in fields and value}
-    if missing := [field for field in ("database_url", *require) if field not in values]:
-        raise ConfigurationError(f"{variable(missing[0])} is not set. See .env.example for its format.")
     try:
-        return msgspec.convert(values, Settings, strict=False)
+        settings = msgspec.convert(values, Settings, strict=False)
     except msgspec.ValidationError as error:
         reason, _, path = str(error).partition(" - at `$.")
         raise ConfigurationError(f"{variable(path.rstrip('`'))}: {reason}") from error
+    if missing := [field for field in (_STORE_OF[settings.engine], *require) if field not in values]:
+        raise _missing(missing[0])
+    return settings
+
+
+_STORE_OF: Final = {"postgres": "database_url", "flink": "log_brokers"}
+"""The setting of what holds the deliveries of each engine, without which no process of it works."""
+
+
+def _missing(field: str) -> ConfigurationError:
+    return ConfigurationError(f"{variable(field)} is not set. See .env.example for its format.")

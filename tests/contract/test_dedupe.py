@@ -11,9 +11,10 @@ from helios.errors import Retryable
 from helios.model.events import Key
 from tests.fakes.store import MemoryDedupeCache
 
-A: Key = ("aws", "1")
-B: Key = ("aws", "2")
-SAME_ID_OTHER_SOURCE: Key = ("gcp", "1")
+A: Key = ("aws", "shop", "1")
+B: Key = ("aws", "shop", "2")
+SAME_ID_OTHER_SOURCE: Key = ("gcp", "shop", "1")
+SAME_ID_OTHER_PRODUCER: Key = ("aws", "another", "1")
 
 
 @pytest.fixture
@@ -40,6 +41,12 @@ def test_an_added_key_is_found(dedupe):
     dedupe.add({A})
 
     assert dedupe.lookup([A, B, SAME_ID_OTHER_SOURCE]) == {A}
+
+
+def test_events_and_flow_instances_are_found_together(dedupe):
+    dedupe.add({A, ("order", "ORD-1")})
+
+    assert dedupe.lookup({A, B, ("order", "ORD-1"), ("order", "ORD-2")}) == {A, ("order", "ORD-1")}
 
 
 def test_a_lookup_of_no_keys_finds_none(dedupe):

@@ -10,7 +10,7 @@ import pytest
 from helios.adapters import aws
 from helios.adapters.aws import GONE, RESTING, SENT, ApiGatewayBroadcaster
 from helios.errors import Retryable
-from local.stack.ports import HOST
+from helios.processes.ports import HOST
 
 REFUSALS = {
     403: "ForbiddenException",
@@ -32,8 +32,9 @@ class FakeConnections:
     def add(self, connection: str) -> None:
         self.names.append(connection)
 
-    def remove(self, connection: str) -> None:
-        self.names.remove(connection)
+    def remove(self, *connections: str) -> None:
+        for connection in connections:
+            self.names.remove(connection)
 
     def all(self) -> list[str]:
         return list(self.names)
@@ -161,7 +162,7 @@ def test_a_connection_that_times_out_is_skipped_for_a_while(gateway, caplog):
 
 def test_a_broadcast_to_many_slow_connections_has_a_time_limit(gateway, monkeypatch, caplog):
     """A client that was not reached by then sees a gap at the next message."""
-    monkeypatch.setattr(aws, "BROADCAST_SECONDS", 0.5)
+    monkeypatch.setattr(aws, "POST_SECONDS", 0.5)
     connections = FakeConnections("200-a", *(f"silent-{number}" for number in range(aws.PARALLEL_POSTS + 1)))
     broadcaster(gateway, connections).broadcast(b"{}")
 

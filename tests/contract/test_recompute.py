@@ -12,7 +12,9 @@ from msgspec.structs import replace
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import Delivery, EventFilter
 from helios.model.flows import FlowFilter
-from helios.reconciliation.declaration import Flow, Leg, Rule
+from helios.reconciliation.declaration import Flow
+from helios.reconciliation.leg import Leg
+from helios.reconciliation.rule import Rule
 from helios.services.ingest import ingest
 from helios.services.recompute import recompute
 from helios.services.reconciler import Reconciler

@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,10 +16,11 @@ from helios.model.stream import MAX_FRAME_EVENTS
 from helios.services import relay as relaying
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from helios.services.relay import MAX_MESSAGE_BYTES, messages, relay
+from helios.services.relay import MAX_MESSAGE_BYTES, SAMPLE_SECONDS, SAMPLED, messages, relay
 from helios.services.sweep import FRAME_RETENTION, MAX_FRAME_RETENTION, sweep
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
+from tests.support.waiting import eventually
 
 
 class Recorder:
@@ -28,6 +29,9 @@ class Recorder:
     def __init__(self, *, fails_after: int | None = None) -> None:
         self.messages: list[bytes] = []
         self.fails_after = fails_after
+
+    def client_count(self) -> int:
+        return 1
 
     def broadcast(self, message: bytes) -> None:
         if self.fails_after is not None and len(self.messages) >= self.fails_after:
@@ -91,6 +95,32 @@ def test_the_relay_sends_each_frame_once_and_in_order(store, outbox):
     assert recorder.positions == [1, 2, 3]
 
 
+def test_many_clients_get_two_messages_a_second_with_exact_counts(store, outbox, monkeypatch):
+    """Each message is a post to each of them. It has every position, so that no client fetches what it lacks."""
+    clock, times = Clock(), list[float]()
+    monkeypatch.setattr(relaying, "time", clock)
+
+    class Crowd(Recorder):
+        def client_count(self) -> int:
+            return 51
+
+        def broadcast(self, message: bytes) -> None:
+            super().broadcast(message)
+            times.append(clock.monotonic())
+
+    for batch in range(SAMPLED + 10):
+        ingest_names(store, *(f"{batch}-{number}" for number in range(3)))
+    crowd = Crowd()
+    assert relay("test", outbox=outbox, broadcaster=crowd, sample_above=50) == SAMPLED + 10
+
+    frames = [frame for message in crowd.messages for frame in json.loads(message)["frames"]]
+    assert times == [0, SAMPLE_SECONDS]
+    assert crowd.positions == list(range(1, SAMPLED + 11))
+    assert sum(count["stored"] for frame in frames for count in frame["counts"]) == 3 * (SAMPLED + 10)
+    assert sum(len(frame["events"]) for frame in frames) < 3 * (SAMPLED + 10)
+    assert max(map(len, crowd.messages)) <= MAX_MESSAGE_BYTES
+
+
 def test_two_consumers_have_separate_offsets(store, outbox):
     first, second = Recorder(), Recorder()
     ingest_names(store, "1")
@@ -114,7 +144,7 @@ def test_a_relay_that_fails_before_it_sends_sends_the_same_positions_later(store
     assert [(frame["position"], frame["events"][0]["id"]) for frame in frames] == [(1, "1"), (2, "2")]
 
 
-def test_a_relay_may_take_longer_than_the_idle_timeout_of_a_transaction(postgres_store, database_url):
+def test_a_relay_may_take_longer_than_the_idle_timeout_of_a_transaction(postgres_store, direct_url):
     """Otherwise the relay would resend the same frames without end, and never reach the later ones."""
 
     class SlowRecorder(Recorder):
@@ -125,7 +155,7 @@ def test_a_relay_may_take_longer_than_the_idle_timeout_of_a_transaction(postgres
     for batch in range(6):
         ingest_names(postgres_store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
     recorder = SlowRecorder()
-    with open_pool(database_url, connections=2, timeout_seconds=2) as pool:
+    with open_pool(direct_url, connections=2, timeout_seconds=2) as pool:
         relay("test", outbox=PostgresOutbox(pool), broadcaster=recorder)
 
     assert (len(recorder.messages), recorder.positions) == (6, [1, 2, 3, 4, 5, 6])
@@ -166,22 +196,74 @@ def test_frames_sent_before_a_failure_are_not_sent_again(store, outbox):
     assert (first.positions, second.positions) == ([1, 2], [3, 4])
 
 
-def test_a_relay_that_reaches_its_time_limit_notifies_for_the_rest(store, outbox):
-    """It sends at least one message, so a backlog shrinks with each notification."""
-    notified = threading.Event()
+class Clock:
+    """The time of a relay, which passes only while something sleeps."""
 
-    class Notifier:
-        def notify(self) -> None:
-            notified.set()
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class CountingNotifier:
+    """A notifier that counts."""
+
+    notifications = 0
+
+    def notify(self) -> None:
+        self.notifications += 1
+
+
+def test_a_relay_that_reaches_its_time_limit_notifies_for_the_rest(store, outbox, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(relaying, "time", clock)
+
+    class SlowRecorder(Recorder):
+        def broadcast(self, message: bytes) -> None:
+            super().broadcast(message)
+            clock.sleep(10)
 
     ingest_large_batches(store, 3)
-    recorder = Recorder()
+    notifier, recorder = CountingNotifier(), SlowRecorder()
 
-    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=0, notifier=Notifier()) == 1
-    assert notified.is_set()
-    notified.clear()
-    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=60, notifier=Notifier()) == 2
-    assert (recorder.positions, notified.is_set()) == ([1, 2, 3], False)
+    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=9, notifier=notifier) == 1
+    assert notifier.notifications == 1
+    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=60, notifier=notifier) == 2
+    assert (recorder.positions, notifier.notifications) == ([1, 2, 3], 1)
+
+
+def test_a_relay_whose_time_is_over_when_it_has_the_offset_begins_no_message(store, outbox):
+    """Lambda would end the call in the middle of it."""
+    ingest_names(store, "1")
+    notifier, recorder = CountingNotifier(), Recorder()
+
+    assert relay("test", outbox=outbox, broadcaster=recorder, seconds=0, notifier=notifier) == 0
+    assert (recorder.messages, notifier.notifications) == ([], 1)
+
+
+def test_a_relay_does_not_wait_for_frames_that_were_removed(store, outbox):
+    """They can't be sent any more."""
+    ingest_names(store, "1")
+    outbox.number()
+    sweep(datetime.now(UTC) + MAX_FRAME_RETENTION + timedelta(seconds=1), store=store, reconciler=NO_FLOWS)
+
+    assert relay("test", outbox=outbox, broadcaster=Recorder()) == 0
+
+
+def test_a_relay_sends_what_is_stored_while_it_lingers(store, outbox):
+    """The notification of these frames may be late, because a cloud froze the process that sends it."""
+    ingest_names(store, "1")
+    recorder = Recorder()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(relay, "test", outbox=outbox, broadcaster=recorder, linger_seconds=2)
+        eventually(lambda: recorder.positions == [1])
+        ingest_names(store, "2")
+        assert first.result(timeout=20) == 2
+
+    assert recorder.positions == [1, 2]
 
 
 def test_messages_stay_below_the_gateways_frame_size(store, outbox):
@@ -285,8 +367,8 @@ def test_positions_have_no_gaps_with_many_writers_and_relays(store, outbox):
     assert sorted(position for recorder in recorders for position in recorder.positions) == list(range(1, 76))
 
 
-def test_two_relays_of_one_name_run_one_at_a_time(store, outbox):
-    """The second relay starts at the offset that the first one committed."""
+def test_a_second_relay_of_one_name_returns_at_once_and_the_first_sends_its_frames(store, outbox):
+    """It waits for no lock, and no frame is left to a notification that has already been handled."""
     ingest_names(store, "1")
     entered, may_leave = threading.Event(), threading.Event()
 
@@ -297,20 +379,20 @@ def test_two_relays_of_one_name_run_one_at_a_time(store, outbox):
             super().broadcast(message)
 
     first, second = BlockingRecorder(), Recorder()
-    with ThreadPoolExecutor(2) as pool:
-        work = [pool.submit(relay, "shared", outbox=outbox, broadcaster=first)]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(relay, "shared", outbox=outbox, broadcaster=first)
         assert entered.wait(20)
-        work.append(pool.submit(relay, "shared", outbox=outbox, broadcaster=second))
-        wait([work[1]], timeout=0.3)
+        ingest_names(store, "2")
+        assert relay("shared", outbox=outbox, broadcaster=second) == 0
         may_leave.set()
-        assert [future.result(timeout=20) for future in work] == [1, 0]
+        assert running.result(timeout=20) == 2
 
-    assert (first.positions, second.positions) == ([1], [])
+    assert (first.positions, second.positions) == ([1, 2], [])
 
 
-def test_a_notification_wakes_the_listener(database_url, pool):
+def test_a_notification_wakes_the_listener(direct_url, pool):
     """No notification before the first wait can be missed, because the first wait returns at once."""
-    listener = PostgresListener(database_url)
+    listener = PostgresListener(direct_url)
     listener.wait(60)
     PostgresNotifier(pool).notify()
     started = datetime.now(UTC)
@@ -318,3 +400,18 @@ def test_a_notification_wakes_the_listener(database_url, pool):
     listener.close()
 
     assert datetime.now(UTC) - started < timedelta(seconds=30)
+
+
+def test_behind_a_pooler_a_listener_looks_for_frames_itself(pgbouncer, database_url, caplog):
+    """Its LISTEN would stay in a session that other clients use."""
+    listener = PostgresListener(pgbouncer.through(database_url))
+    listener.wait(60)
+    started = time.monotonic()
+    listener.wait(60)
+    listener.wait(60)
+    listener.close()
+
+    assert time.monotonic() - started < 30
+    assert [record.message for record in caplog.records if record.name == "helios.stream"] == [
+        "HELIOS_DATABASE_URL is a pooler: set HELIOS_DATABASE_DIRECT_URL to be notified of new frames"
+    ]

@@ -1,7 +1,6 @@
 """The contract of replaying a dead letter, on every store that Helios ships."""
 
 from datetime import timedelta
-from functools import partial
 from hashlib import sha256
 
 import msgspec
@@ -17,14 +16,14 @@ from helios.normalise import NORMALISERS
 from helios.services.dead_letters import AlreadyReplayed, replay_dead_letter
 from helios.services.ingest import ingest
 from tests.fakes.store import MemoryAuditWriter, MemoryEventWriter
-from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+from tests.support.deliveries import NOON, aws_key, azure_key, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)
 
 
 def stored_dead_letter(store, delivery):
     ingest([delivery], dedupe=NullDedupeCache(), store=store)
-    return store.dead_letters(DeadLetterFilter(), after=None, limit=1).items[0]
+    return store.dead_letter(store.dead_letters(DeadLetterFilter(), after=None, limit=1).items[0].id)
 
 
 def replay(store, dead_letter, repaired_body=None):
@@ -33,7 +32,9 @@ def replay(store, dead_letter, repaired_body=None):
 
 
 def replays(store, dead_letter, repaired_body=None):
-    ingest_now = partial(ingest, dedupe=NullDedupeCache(), store=store)
+    def ingest_now(deliveries, *, also_write=None, accept=False):
+        return ingest(deliveries, dedupe=NullDedupeCache(), store=store, also_write=also_write)
+
     return replay_dead_letter(dead_letter, repaired_body, ingest=ingest_now, actor="ann", now=LATER)
 
 
@@ -45,7 +46,7 @@ def test_a_repaired_dead_letter_becomes_its_event_and_is_marked(store):
     marked = store.dead_letter(dead_letter.id)
     assert (marked.replayed_as, marked.replayed_at) == ("stored", LATER)
     assert marked.dead_letter.body == b"{"
-    assert store.event(("aws", "1")).received_at == LATER
+    assert store.event(aws_key("1")).received_at == LATER
 
 
 def test_a_second_replay_is_a_duplicate_and_does_not_change_the_mark(store):
@@ -87,6 +88,16 @@ def test_a_truncated_dead_letter_needs_its_complete_body(store):
     assert replay(store, dead_letter, eventbridge("1").body).status == "stored"
 
 
+def test_an_empty_array_replays_nothing(store):
+    """A dead letter that became no event would count as replayed otherwise."""
+    dead_letter = stored_dead_letter(store, poison())
+
+    with pytest.raises(Rejected, match="is an empty array"):
+        replay(store, dead_letter, b"[]")
+
+    assert store.dead_letter(dead_letter.id).replayed_at is None
+
+
 def test_a_contradictory_repair_does_not_mark_the_dead_letter(store):
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
     dead_letter = stored_dead_letter(store, poison())
@@ -109,9 +120,9 @@ def test_the_audit_log_has_each_replay_newest_first(store):
         "actor": "ann",
         "action": "dead_letter_replayed",
         "subject": f"dead letter {dead_letter.id}",
-        "detail": f"fingerprint {dead_letter.dead_letter.fingerprint}, {body}: duplicate aws/1",
+        "detail": f"fingerprint {dead_letter.dead_letter.fingerprint}, {body}: duplicate {'/'.join(aws_key())}",
     }
-    assert [line.detail.rpartition(": ")[2] for line in rest.items] == ["stored aws/1"]
+    assert [line.detail.rpartition(": ")[2] for line in rest.items] == [f"stored {'/'.join(aws_key())}"]
     assert rest.next_cursor is None
     assert store.audit_log(action="replay_started", limit=10).items == []
     assert len(store.audit_log(subject=dead_letter.subject, limit=10).items) == 2
@@ -121,11 +132,12 @@ def test_a_replayed_dead_letter_can_not_become_another_event(store):
     dead_letter = stored_dead_letter(store, poison())
     replay(store, dead_letter, eventbridge("1").body)
 
-    with pytest.raises(AlreadyReplayed, match="already replayed as aws/1; this replay gives aws/2"):
+    first, second = ("/".join(aws_key(id_)) for id_ in ("1", "2"))
+    with pytest.raises(AlreadyReplayed, match=f"already replayed as {first}; this replay gives {second}"):
         replay(store, dead_letter, eventbridge("2").body)
 
-    assert store.event(("aws", "2")) is None
-    assert store.dead_letter(dead_letter.id).replayed_keys == [("aws", "1")]
+    assert store.event(aws_key("2")) is None
+    assert store.dead_letter(dead_letter.id).replayed_keys == [aws_key("1")]
     assert len(store.audit_log(limit=10).items) == 1
 
 
@@ -141,7 +153,7 @@ def test_a_replay_without_an_audit_entry_is_not_stored(store, monkeypatch):
     with pytest.raises(Retryable):
         replay(store, dead_letter, eventbridge("1").body)
 
-    assert store.event(("aws", "1")) is None
+    assert store.event(aws_key("1")) is None
     assert store.dead_letter(dead_letter.id).replayed_at is None
 
 
@@ -156,7 +168,7 @@ def test_a_repaired_array_is_ingested_by_element(store):
     assert store.totals(LATER).stored == 0
 
     assert [outcome.status for outcome in replays(store, dead_letter, array)] == ["stored", "stored"]
-    assert store.dead_letter(dead_letter.id).replayed_keys == [("azure", "1"), ("azure", "2")]
+    assert store.dead_letter(dead_letter.id).replayed_keys == [azure_key("1"), azure_key("2")]
     assert [outcome.status for outcome in replays(store, dead_letter, array)] == ["duplicate", "duplicate"]
 
 

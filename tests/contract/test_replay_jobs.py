@@ -1,7 +1,6 @@
 """The contract of replay jobs, on every store that Helios ships."""
 
 from datetime import timedelta
-from functools import partial
 
 import msgspec
 import pytest
@@ -17,7 +16,7 @@ from helios.services.ingest import ingest
 from helios.services.replay import ReplayStarter, ReplayWorker
 from tests.fakes.replay import MemoryReplayJobs
 from tests.fakes.store import MemoryOutbox
-from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+from tests.support.deliveries import NOON, aws_key, eventbridge, eventgrid, poison
 
 LATER = NOON + timedelta(hours=1)
 WEBHOOK = Target(kind="webhook", url="https://hooks.example/")
@@ -67,7 +66,7 @@ def jobs(store, request):
     """Every replay job store that Helios ships."""
     if "memory" in request.node.callspec.id:
         return MemoryReplayJobs(store)
-    return PostgresReplayJobs(request.getfixturevalue("pool"), request.getfixturevalue("database_url"))
+    return PostgresReplayJobs(request.getfixturevalue("pool"))
 
 
 @pytest.fixture
@@ -95,7 +94,10 @@ def target(monkeypatch):
 
 @pytest.fixture
 def ingest_now(store):
-    return partial(ingest, dedupe=NullDedupeCache(), store=store)
+    def ingest_now(deliveries, *, also_write=None, accept=False):
+        return ingest(deliveries, dedupe=NullDedupeCache(), store=store, also_write=also_write)
+
+    return ingest_now
 
 
 @pytest.fixture
@@ -131,7 +133,9 @@ def test_a_job_sends_its_events_in_order_with_its_mark(jobs, worker, target, sta
     assert target.sent == [(job.id, id_) for id_ in event_ids]
     done = jobs.get(job.id)
     assert (done.state, done.sent, done.failed, done.matching) == ("done", 7, 0, 7)
-    assert done.checkpoint == Checkpoint(received_at=NOON + timedelta(seconds=5), source="aws", id="e6")
+    assert done.checkpoint == Checkpoint(
+        received_at=NOON + timedelta(seconds=5), source="aws", id="e6", producer=aws_key()[1]
+    )
     assert jobs.first_running() is None
 
 

@@ -18,7 +18,7 @@ from helios.services import sink as sinking
 from helios.services.ingest import ingest
 from helios.services.sink import BATCH, send_parked, sink
 from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
-from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+from tests.support.deliveries import NOON, aws_key, eventbridge, eventgrid, poison
 
 topics = (f"test-{number}" for number in count())
 
@@ -28,7 +28,7 @@ def event(id_: str = "1", **attributes) -> Event:
         "source": "aws",
         "type": "OrderPlaced",
         "subject": "orders/1",
-        "origin": "shop/1/eu",
+        "producer": "shop/1/eu",
         "order_id": "ORD-1",
     }
     times = {"time": NOON, "received_at": NOON, "customer_id": None, "amount": None, "digest": "00"}
@@ -157,7 +157,7 @@ def test_a_refused_event_does_not_block_the_others(refusal, refusing_kafka, stri
     events = [event("1", type="Accepted"), event("2", type="Refused"), event("3", type="Accepted")]
     for _ in range(2):
         (refused,) = strict.send(events)
-        assert refused.key == ("aws", "2")
+        assert refused.key == event("2").key
         assert refused.reason.startswith("topic Refused: ")
 
     assert [message.headers["ce_id"] for message in refusing_kafka.messages("Accepted", 4)] == ["1", "3"] * 2
@@ -172,7 +172,7 @@ def test_a_message_that_is_too_large_for_the_client_does_not_block_the_others(ka
     refused = target.send([event("1"), large, event("3")])
     target.close()
 
-    assert [parked.key for parked in refused] == [("aws", "2")]
+    assert [parked.key for parked in refused] == [large.key]
     assert "size" in refused[0].reason
     assert [message.headers["ce_id"] for message in kafka.messages(topic, 2)] == ["1", "3"]
 
@@ -184,7 +184,7 @@ def test_events_that_share_a_request_with_a_large_one_are_sent_separately(refusi
     refusing_kafka.refuse_requests(too_large, too_large)
     refused = strict.send([event(str(number), type="Accepted") for number in range(1, 4)])
 
-    assert [parked.key for parked in refused] == [("aws", "1")]
+    assert [parked.key for parked in refused] == [event("1").key]
     assert [message.headers["ce_id"] for message in refusing_kafka.messages("Accepted", 3)] == ["0", "2", "3"]
 
 
@@ -232,7 +232,7 @@ def test_parking_rolls_back_with_the_offset(store, outbox):
 
     def fail() -> None:
         with outbox.offset("kafka") as offset:
-            offset.park([Parked(key=("aws", "1"), reason="no")])
+            offset.park([Parked(key=aws_key("1"), reason="no")])
             raise Retryable("the sink fails here")
 
     with pytest.raises(Retryable):
@@ -267,8 +267,14 @@ def test_topic_names_that_kafka_would_refuse_are_changed():
 
 
 def test_an_event_without_an_order_has_its_own_key():
-    assert key_of(event("9", order_id=None)) == "aws/9"
-    assert ("ce_source", b"aws") in headers_of(event(origin=""))
+    assert key_of(event("9", order_id=None)) == "aws/shop/1/eu/9"
+    assert ("ce_source", b"aws") in headers_of(event(producer=""))
+
+
+def test_a_message_has_what_its_sender_said_beside_the_payload():
+    headers = headers_of(event(attributes={"tenant": "t1", "datacontenttype": "application/vnd.shop+json"}))
+
+    assert {("ce_tenant", b"t1"), ("content-type", b"application/vnd.shop+json")} <= set(headers)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from helios.adapters.redis import rate_limit
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.redis.tickets import RedisTickets
 from helios.errors import Retryable
-from helios.model.tokens import TICKET_SECONDS, Token, digest, grants, mint
-from local.stack.ports import HOST, free_port
+from helios.model.access import Visibility
+from helios.model.tokens import SCOPES, TICKET_SECONDS, TicketHolder, Token, digest, grants, mint
+from helios.processes.ports import HOST, free_port
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 from tests.support.deliveries import NOON
 
+KIM = TicketHolder(name="kim", visibility=Visibility(sources=("aws",), masked=("customer_id",)))
 READER = Token(name="grafana", scopes=("read",), created_at=NOON)
 OPERATOR = Token(name="kim", scopes=("read", "replay"), created_at=NOON, expires_at=NOON + timedelta(days=1))
 
@@ -106,23 +108,29 @@ def test_the_database_does_not_store_the_token_itself(pool):
 
 @pytest.mark.parametrize(
     ("scopes", "expected"),
-    [(("read",), ["read"]), (("replay",), ["read", "replay"]), (("admin",), ["read", "replay", "admin"]), ((), [])],
+    [
+        (("read",), ["read"]),
+        (("replay",), ["read", "replay"]),
+        (("resolve",), ["read", "resolve"]),
+        (("admin",), [*SCOPES]),
+        ((), []),
+    ],
 )
 def test_a_scope_includes_the_lower_ones(scopes, expected):
-    assert [scope for scope in ("read", "replay", "admin") if grants(scopes, scope)] == expected
+    assert [scope for scope in SCOPES if grants(scopes, scope)] == expected
 
 
 def test_a_ticket_is_redeemed_once(tickets):
-    ticket = tickets.issue("kim")
+    ticket = tickets.issue(KIM)
 
     assert tickets.redeem(ticket + "x") is None
-    assert tickets.redeem(ticket) == "kim"
+    assert tickets.redeem(ticket) == KIM
     assert tickets.redeem(ticket) is None
 
 
 def test_a_ticket_expires_within_seconds_and_its_key_is_not_the_ticket(redis_url):
     tickets = RedisTickets(redis_url)
-    ticket = tickets.issue("kim")
+    ticket = tickets.issue(KIM)
     with redis.Redis.from_url(redis_url, decode_responses=True) as connection:
         (name,) = connection.keys()
         assert 0 < connection.ttl(name) <= TICKET_SECONDS
@@ -133,7 +141,7 @@ def test_a_ticket_expires_within_seconds_and_its_key_is_not_the_ticket(redis_url
 def test_tickets_are_retryable_without_redis():
     tickets = RedisTickets(f"redis://{HOST}:{free_port()}")
     with pytest.raises(Retryable):
-        tickets.issue("kim")
+        tickets.issue(KIM)
     with pytest.raises(Retryable):
         tickets.redeem("x")
 

@@ -107,7 +107,7 @@ def refuse_in_postgres(monkeypatch):
     """Let Postgres refuse the events of one type, as if ``normalise`` had overlooked something."""
     real = normalise
     monkeypatch.setattr(
-        "helios.services.ingest.normalise",
+        "helios.services.reading.normalise",
         lambda delivery: unstorable(event) if (event := real(delivery)).type == "Refused" else event,
     )
 

@@ -12,15 +12,15 @@ import msgspec
 import psycopg
 import pytest
 
+from helios.embedded import postgres
+from helios.processes.ports import HOST
+from helios.processes.process import scrubbed_environment
+from helios.processes.server import Server
+from helios.processes.supervisor import Supervisor
 from local.demo import stats
 from local.demo.stats import Stats
-from local.servers import postgres
 from local.stack.config import REPOSITORY, Config, free_port_fields
-from local.stack.ports import HOST
-from local.stack.process import scrubbed_environment
-from local.stack.server import Server
 from local.stack.services import sdk_environment, services
-from local.stack.supervisor import Supervisor
 from tests.support.waiting import eventually
 
 

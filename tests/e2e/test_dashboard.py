@@ -12,13 +12,13 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from helios.adapters.redis.connections import RedisConnections
+from helios.embedded import postgres, valkey
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import scrubbed_environment
+from helios.processes.server import Command
 from local.aws import deployer
-from local.servers import postgres, valkey
 from local.stack.config import AWS_REGION
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import scrubbed_environment
-from local.stack.server import Command
 from scripts.bench import chromium
 from tests.support.api import ROOT, Api
 from tests.support.browser import PATIENCE_MS, PUBSUB, Dashboard, opened, payment, post_events
@@ -64,7 +64,7 @@ def test_the_dashboard_shows_events_of_three_clouds_and_the_totals_of_the_api(da
     dashboard.wait_for_total(stack.stats().total_events)
 
     for source in SOURCES:
-        expect(dashboard.page.locator(f"[data-row^='{source}/']").first).to_be_visible(timeout=PATIENCE_MS)
+        expect(dashboard.page.locator(f"""[data-row^='["{source}",']""").first).to_be_visible(timeout=PATIENCE_MS)
         card = dashboard.page.get_by_role("article", name=source, exact=False)
         shown = f"{stack.stats().events_by_source[source]:,}"
         expect(card.get_by_text(shown, exact=True)).to_be_visible(timeout=PATIENCE_MS)
@@ -88,7 +88,7 @@ def test_the_filter_is_in_the_url_and_survives_a_reload(dashboard, stack):
     other = post_events(stack.config.api_url, source="aws")
     matching = post_events(stack.config.api_url, source="gcp")
     dashboard.wait_for_rows(other + matching)
-    dashboard.page.get_by_role("group", name="Cloud").get_by_role("button", name="GCP").click()
+    dashboard.page.get_by_role("group", name="Source").get_by_role("button", name="GCP").click()
     expect(dashboard.page).to_have_url(re.compile(r"source=gcp"))
     dashboard.page.reload()
     dashboard.wait_until_live()
@@ -96,15 +96,15 @@ def test_the_filter_is_in_the_url_and_survives_a_reload(dashboard, stack):
     matching += post_events(stack.config.api_url, source="gcp")
     dashboard.wait_for_rows(matching)
 
-    assert {key.partition("/")[0] for key in dashboard.rows()} == {"gcp"}
+    assert {source for source, _, _ in dashboard.rows()} == {"gcp"}
 
 
 def test_a_row_opens_the_stored_event(dashboard, stack):
     (key,) = post_events(stack.config.api_url)
     dashboard.wait_for_rows([key])
-    dashboard.page.locator(f"[data-row='{key}']").click()
+    dashboard.row(key).click()
     drawer = dashboard.page.get_by_role("dialog", name="Event")
-    expect(drawer.locator("pre")).to_contain_text(f"ORD-{key.partition('/')[2]}", timeout=PATIENCE_MS)
+    expect(drawer.locator("pre")).to_contain_text(f"ORD-{key[2]}", timeout=PATIENCE_MS)
     expect(dashboard.page).to_have_url(re.compile(r"event="))
 
     dashboard.page.keyboard.press("Escape")
@@ -176,7 +176,7 @@ def test_the_dashboard_is_accessible_and_fits_the_viewport(browser, stack, reque
         assert dashboard.overflow() <= 0
         assert dashboard.violations() == []
 
-        dashboard.page.locator(f"[data-row='{key}']").click()
+        dashboard.row(key).click()
         dashboard.page.get_by_role("dialog", name="Event").locator("pre").wait_for()
         assert dashboard.overflow() <= 0
         assert dashboard.violations() == []
@@ -235,10 +235,52 @@ def test_a_dead_letter_is_fixed_and_replayed_as_its_event(dashboard, stack):
     expect(event.locator("pre")).to_contain_text(f"ORD-{order}", timeout=PATIENCE_MS)
 
 
+def test_the_rules_of_a_flow_are_edited_previewed_and_put_in_force(dashboard, stack):
+    """A flow of its own, so that no other test notices: its only leg has a type that nobody else sends."""
+    api, name = stack.config.api_url, f"flow_{uuid.uuid4().hex[:8]}"
+    type_, key = f"Counted{name}", f"SHELF-{name}"
+    detail = {"order_id": key, "amount": 1}
+    assert call(api, EVENTBRIDGE, eventbridge(key, type_=type_, detail=detail).body).body["status"] == "stored"
+    text = (
+        f'[[flow]]\nname = "{name}"\nkey = "order_id"\nwindow_seconds = 30\ngrace_seconds = 0\n\n'
+        f'[[flow.leg]]\nname = "count"\nsource = "awz"\ntype = "{type_}"\n'
+    )
+    page = dashboard.page
+    page.get_by_role("link", name="Rules").click()
+    page.get_by_role("button", name="New flow").click()
+    area = page.get_by_role("textbox", name="Rules as TOML")
+    area.fill(text)
+    with dashboard.refused(422):
+        page.get_by_role("button", name="Save draft").click()
+        mistakes = page.get_by_role("list", name="Mistakes")
+        expect(mistakes).to_contain_text("Line 9: flow[0].leg[0].source", timeout=PATIENCE_MS)
+
+    text = text.replace("awz", "aws")
+    area.fill(text)
+    page.get_by_role("button", name="Save draft").click()
+    expect(page.get_by_role("heading", name=f"Rules of {name}")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Preview the last 30 days").click()
+    preview = page.get_by_role("region", name="Preview")
+    expect(preview.get_by_role("row", name="No order Matched 1 1")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_role("dialog", name="Approve rules").get_by_role("button", name="Put in force").click()
+    expect(page.get_by_text("The stored orders are evaluated by this version")).to_be_visible(timeout=PATIENCE_MS)
+
+    # The event that was stored before, and one that comes now.
+    again = eventbridge(f"{key}-2", type_=type_, detail={"order_id": f"{key}-2", "amount": 1})
+    assert call(api, EVENTBRIDGE, again.body).body["status"] == "stored"
+    flows = call(api, f"/api/v1/flows?flow={name}").body["items"]
+    assert {(flow["key"], flow["status"]) for flow in flows} == {(key, "matched"), (f"{key}-2", "matched")}
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export").click()
+    assert download.value.path().read_text() == text
+    assert download.value.suggested_filename == f"{name}.toml"
+
+
 def test_stored_events_are_replayed_to_the_live_stream_and_counted_once(dashboard, stack):
     (key,) = post_events(stack.config.api_url)
     dashboard.wait_for_rows([key])
-    order = f"ORD-{key.partition('/')[2]}"
+    order = f"ORD-{key[2]}"
     dashboard.page.goto(f"{stack.config.dashboard_url}/?last=1h&q={order}")
     dashboard.wait_for_rows([key])
     total = stack.stats().total_events
@@ -249,7 +291,7 @@ def test_stored_events_are_replayed_to_the_live_stream_and_counted_once(dashboar
     dialog.get_by_role("button", name="Close").click()
 
     dashboard.page.get_by_role("button", name="Live", exact=True).click()
-    expect(dashboard.page.locator(f"[data-row^='{key} replay']")).to_be_visible(timeout=PATIENCE_MS)
+    expect(dashboard.row(key, replay=True)).to_be_visible(timeout=PATIENCE_MS)
     assert stack.stats().total_events == total
 
 

@@ -16,9 +16,9 @@ import pytest
 from confluent_kafka import Consumer
 from standardwebhooks.webhooks import Webhook
 
+from helios.processes.process import scrubbed_environment
 from local.aws import ministack
 from local.stack.config import REPOSITORY
-from local.stack.process import scrubbed_environment
 from local.stack.services import sdk_environment
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from helios.processes.ports import HOST
 from local.aws import resources
 from local.emulators.azure_host.client import event_grid_url
-from local.stack.ports import HOST
+from local.stack.config import GCP_PROJECT, GCP_TOPIC
 from scripts.bench import chromium
 from tests.support.browser import PATIENCE_MS, PUBSUB, opened
 from tests.support.client import EVENTBRIDGE
@@ -21,6 +22,7 @@ SITE = "cats.evil.example"
 FUNCTION = json.dumps({"FunctionName": "of-a-page", "Runtime": "python3.12", "Handler": "a.b"})
 NOTIFICATION = json.dumps({"Type": "Notification", "MessageId": "of-a-page", "Message": "{}", "TopicArn": "a"})
 EVENT = json.dumps({"id": "of-a-page", "eventType": "X", "eventTime": "2026-01-01T00:00:00Z", "data": {}})
+MESSAGE = json.dumps({"messages": [{"attributes": {"of": "a-page"}}]})
 
 REFUSED = {401, 403}
 
@@ -78,6 +80,7 @@ def targets(config) -> dict[str, str]:
         delivery: f"[{EVENT}]",
         config.gcp_function_url: "{}",
         f"{config.pubsub_url}/status": "{}",
+        f"http://{HOST}:{config.pubsub_port}/v1/projects/{GCP_PROJECT}/topics/{GCP_TOPIC}:publish": MESSAGE,
         f"{config.dashboard_url}/": "{}",
         f"{config.api_url}{EVENTBRIDGE}": "{}",
         f"{config.api_url}{PUBSUB}": "{}",
@@ -141,6 +144,7 @@ def test_a_page_whose_name_leads_here_reaches_no_server(stack, page):
         (stack.config.azure_function_port, "/admin/host/ping"),
         (stack.config.canary_port, "/healthz"),
         (stack.config.pubsub_admin_port, "/status"),
+        (stack.config.pubsub_port, f"/v1/projects/{GCP_PROJECT}/topics"),
         (stack.config.dashboard_port, "/"),
         (stack.config.api_port, "/api/v1/events"),
     ):

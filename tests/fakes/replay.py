@@ -1,8 +1,7 @@
 """Replay jobs in a dictionary, for a Helios in one process."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 import msgspec
@@ -22,7 +21,9 @@ from helios.model.replay import (
     ended,
     started,
 )
-from tests.fakes.store import MemoryStore
+from helios.ports.leases import Lease
+from tests.fakes.leases import MemoryLeases
+from tests.fakes.store import MemoryStore, place_of
 
 
 class MemoryReplayJobs:
@@ -31,7 +32,7 @@ class MemoryReplayJobs:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self._lock = threading.RLock()
-        self._turn = threading.Lock()
+        self._leases = MemoryLeases()
         self._jobs: dict[int, ReplayJob] = {}
 
     def matching(self, what: What, where: ReplayFilter) -> Matching:
@@ -87,9 +88,9 @@ class MemoryReplayJobs:
 
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
         """The next events of a job, in order of receipt."""
-        position = (after.received_at, after.source, after.id) if after else None
+        position = (after.received_at, after.source, after.id, after.producer) if after else None
         events = self._store.events_in_order(where.events())
-        return [event for event in events if position is None or (event.received_at, *event.key) > position][:limit]
+        return [event for event in events if position is None or place_of(event) > position][:limit]
 
     def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
         """The next dead letters of a job, in order of receipt."""
@@ -125,12 +126,6 @@ class MemoryReplayJobs:
             self._jobs[number] = job
             return job
 
-    @contextmanager
-    def turn(self) -> Iterator[bool]:
-        """Whether this thread has the turn."""
-        is_turn = self._turn.acquire(blocking=False)
-        try:
-            yield is_turn
-        finally:
-            if is_turn:
-                self._turn.release()
+    def turn(self, *, patience_seconds: float = 0) -> AbstractContextManager[Lease | None]:
+        """The lease of the thread that runs jobs; None if another thread has it."""
+        return self._leases.take("replay", patience_seconds=patience_seconds)

@@ -1,23 +1,38 @@
 """The ports in dictionaries: a complete Helios in one process, for experiments and quick tests."""
 
+import random
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from helios.errors import Retryable
+from helios.errors import AlreadyStored, ConflictError, Retryable
+from helios.model.access import EventLimits
 from helios.model.audit import Action, AuditEntry
+from helios.model.balances import Manifest, Repeats
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
-from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, ReplayedAs, StoredDeadLetter
-from helios.model.events import SOURCES, Event, EventFilter, Key, SourceOrUnknown
-from helios.model.flows import Due, FlowFilter
+from helios.model.dead_letters import (
+    LISTED_BODY_BYTES,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterGroup,
+    ReplayedAs,
+    StoredDeadLetter,
+)
+from helios.model.erasure import needles
+from helios.model.events import Event, EventFilter, Key
+from helios.model.flows import PROBLEMS, Due, FlowFilter
 from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.sources import UNKNOWN, Source
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.ports.events import CachedKey
+from helios.ports.log import Partition, Progress
 from helios.ports.pending import Pending
+from helios.ports.unit_of_work import InstancesChanged, NewBatch
 from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, FlowSums, add, slot_of
 
 CountKey = tuple[datetime, str, str]
@@ -29,14 +44,14 @@ class MemoryDedupeCache:
     failures = 0
 
     def __init__(self) -> None:
-        self.keys: set[Key] = set()
+        self.keys: set[tuple[str, ...]] = set()
 
-    def lookup(self, keys: Collection[Key]) -> set[Key]:
+    def lookup(self, keys: Collection[CachedKey]) -> set[CachedKey]:
         """The keys among these that are in the cache."""
-        return self.keys & set(keys)
+        return {key for key in keys if key in self.keys}
 
-    def add(self, keys: Collection[Key]) -> None:
-        """Add keys of committed events."""
+    def add(self, keys: Collection[tuple[str, ...]]) -> None:
+        """Add keys of what is committed."""
         self.keys |= set(keys)
 
     def probe(self) -> None:
@@ -56,6 +71,11 @@ class _State(msgspec.Struct):
     position: int = 0
     flows: dict[FlowKey, FlowRecord] = {}
     flow_counts: dict[tuple[datetime, str, str, str], FlowCount] = {}
+    causes: dict[tuple[datetime, str, str, str], FlowCount] = {}
+    log_offsets: dict[Partition, int] = {}
+    log_counts: dict[CountKey, Count] = {}
+    manifests: dict[tuple[datetime, str, str, str, str, bool], Manifest] = {}
+    repeats: list[Repeats] = []
 
 
 class MemoryStore:
@@ -83,9 +103,42 @@ class MemoryStore:
                 position=self._state.position,
                 flows=dict(self._state.flows),
                 flow_counts=dict(self._state.flow_counts),
+                causes=dict(self._state.causes),
+                log_offsets=dict(self._state.log_offsets),
+                log_counts=dict(self._state.log_counts),
+                manifests=dict(self._state.manifests),
+                repeats=list(self._state.repeats),
             )
             yield MemoryUnitOfWork(draft)
             self._state = draft
+
+    def instances(self, keys: Collection[FlowKey]) -> dict[FlowKey, FlowRecord]:
+        """The stored instances among the keys."""
+        return {key: record for key in keys if (record := self._state.flows.get(key))}
+
+    def store_new(self, batch: NewBatch) -> None:
+        """Store a batch, or raise ConflictError if an event or an instance is not as it was assumed."""
+        with self.transaction() as work:
+            stored = work.events.insert(batch.events).result()
+            if len(stored) < len(batch.events):
+                raise AlreadyStored("an event is stored")
+            try:
+                work.flows.write_all(batch.instances)
+            except ConflictError as error:
+                raise InstancesChanged(str(error), self.instances([one.identity for one in batch.instances])) from error
+            work.stream.publish(batch.frame, batch.events, batch.flow_counts)
+
+    def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The first message of each partition that was not read; partitions that were never read are left out."""
+        return {key: offset for key in partitions if (offset := self._state.log_offsets.get(key)) is not None}
+
+    def extend_partitions(self, now: datetime) -> int:
+        """Does nothing; a dictionary has no partitions."""
+        return 0
+
+    def partitions_ahead(self) -> int:
+        """None, for the same reason."""
+        return 0
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
         """Remove old frames that every consumer has passed, and very old frames in any case. Return the number."""
@@ -98,6 +151,16 @@ class MemoryStore:
             ][:limit]
             self._state.frames = self._state.frames[len(old) :]
             return len(old)
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """What manifests declare."""
+        return list(self._state.manifests.values())
+
+    @property
+    def repeats(self) -> list[Repeats]:
+        """The deliveries that repeated a stored event."""
+        return self._state.repeats
 
     @property
     def stream(self) -> list[StreamFrame]:
@@ -123,7 +186,8 @@ class MemoryStore:
         counts = self.counts
         return Totals(
             events_by_source={
-                source: sum(count.stored for count in counts if count.source == source) for source in SOURCES
+                source: sum(count.stored for count in counts if count.source == source)
+                for source in {count.source for count in counts} - {UNKNOWN}
             },
             stored=sum(count.stored for count in counts),
             duplicate=sum(count.duplicate for count in counts),
@@ -133,28 +197,49 @@ class MemoryStore:
             position=self.position,
         )
 
-    def minutes(self, since: datetime) -> list[MinuteCount]:
+    def limited_totals(self, now: datetime, limits: EventLimits) -> Totals:
+        """The totals of the counts that the limits allow."""
+        counts = [count for count in self.counts if limits.allows(count.source, count.type)]
+        by_source: dict[Source, int] = {}
+        for count in counts:
+            if count.source != "unknown":
+                by_source[count.source] = by_source.get(count.source, 0) + count.stored
+        return Totals(
+            events_by_source=by_source,
+            stored=sum(count.stored for count in counts),
+            duplicate=sum(count.duplicate for count in counts),
+            contradictory=sum(count.contradictory for count in counts),
+            rejected=sum(count.rejected for count in counts),
+            last_24h=sum(count.stored for count in counts if count.minute >= now - LAST_DAY),
+            position=self.position,
+        )
+
+    def minutes(self, since: datetime, limits: EventLimits = EventLimits()) -> list[MinuteCount]:  # noqa: B008 - frozen
         """The counts from the minute ``since`` on, sorted by minute and source."""
-        return _minutes(self.counts, since)
+        return _minutes([count for count in self.counts if limits.allows(count.source, count.type)], since)
 
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """Events, newest ``received_at`` first."""
-        position = decode_cursor(after, tuple[datetime, str, str]) if after else None
+        position = decode_cursor(after, tuple[datetime, str, str, str]) if after else None
         events = sorted(
             (event for event in self._state.events.values() if _matches(event, where)),
-            key=_position,
+            key=place_of,
             reverse=True,
         )
-        following = [event for event in events if position is None or _position(event) < position]
+        following = [event for event in events if position is None or place_of(event) < position]
         more = len(following) > limit
         return Page(
             items=following[:limit],
-            next_cursor=encode_cursor(_position(following[limit - 1])) if more else None,
+            next_cursor=encode_cursor(place_of(following[limit - 1])) if more else None,
         )
 
     def event(self, key: Key) -> Event | None:
         """One event, or None."""
         return self._state.events.get(key)
+
+    def find(self, keys: Collection[Key]) -> list[Event]:
+        """The events among the keys."""
+        return [event for key in keys if (event := self._state.events.get(key))]
 
     def dead_letters(self, where: DeadLetterFilter, *, after: str | None, limit: int) -> Page[StoredDeadLetter]:
         """Dead letters, newest first."""
@@ -165,22 +250,25 @@ class MemoryStore:
             if _matches_dead_letter(stored, where) and (before is None or stored.id < before)
         ]
         more = len(following) > limit
-        return Page(items=following[:limit], next_cursor=encode_cursor(following[limit - 1].id) if more else None)
+        items = [msgspec.structs.replace(item, dead_letter=_listed(item.dead_letter)) for item in following[:limit]]
+        return Page(items=items, next_cursor=encode_cursor(items[-1].id) if more else None)
 
     def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """One dead letter by its id, or None."""
         return next((stored for stored in self._state.dead_letters.values() if stored.id == number), None)
 
-    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+    def dead_letter_groups(
+        self, where: DeadLetterFilter, *, limit: int, by_reason: bool = True
+    ) -> list[DeadLetterGroup]:
         """Dead letters grouped by fault, most frequent first."""
         groups: defaultdict[tuple[str, ...], list[StoredDeadLetter]] = defaultdict(list)
         for stored in self._state.dead_letters.values():
             if _matches_dead_letter(stored, where):
                 dead_letter = stored.dead_letter
-                groups[dead_letter.source, dead_letter.status, dead_letter.field, dead_letter.reason].append(stored)
-        return sorted(map(_group, groups.values()), key=lambda group: (group.count, group.example_id), reverse=True)[
-            :limit
-        ]
+                reason = dead_letter.reason if by_reason else ""
+                groups[dead_letter.source, dead_letter.status, dead_letter.field, reason].append(stored)
+        groups_of_keys = [_group(members, key[-1]) for key, members in groups.items()]
+        return sorted(groups_of_keys, key=lambda group: (group.count, group.example_id), reverse=True)[:limit]
 
     def audit_log(
         self, *, action: Action | None = None, subject: str | None = None, after: str | None = None, limit: int
@@ -202,7 +290,7 @@ class MemoryStore:
 
     def events_in_order(self, where: EventFilter) -> list[Event]:
         """Events in order of receipt."""
-        return sorted((event for event in self._state.events.values() if _matches(event, where)), key=_position)
+        return sorted((event for event in self._state.events.values() if _matches(event, where)), key=place_of)
 
     def dead_letters_in_order(self, where: DeadLetterFilter) -> list[StoredDeadLetter]:
         """Dead letters in order of receipt."""
@@ -226,20 +314,49 @@ class MemoryStore:
         """One flow instance, or None."""
         return self._state.flows.get(key)
 
-    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+    def flow_counts(
+        self, flows: Collection[str] | None, *, since: datetime, until: datetime, bucket: timedelta
+    ) -> list[FlowCount]:
         """The sums of flow instances that opened within a period, in buckets."""
         sums: dict[tuple[datetime, str, str, str], FlowCount] = {}
         for count in self._state.flow_counts.values():
-            if since <= count.minute < until and flow in {None, count.flow}:
+            if since <= count.minute < until and (flows is None or count.flow in flows):
                 begin = slot_of(since) + (count.minute - slot_of(since)) // bucket * bucket
                 add(sums, msgspec.structs.replace(count, minute=begin))
         return [sums[slot] for slot in sorted(sums)]
 
-    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
+    def flow_sums(
+        self, flows: Collection[str] | None, *, since: datetime, until: datetime, bucket: timedelta
+    ) -> FlowSums:
         """The same sums, with the position of the last frame that they include."""
         with self._lock:
-            counts = self.flow_counts(flow, since=since, until=until, bucket=bucket)
-            return FlowSums(position=self.position, counts=counts, unnumbered={})
+            counts = self.flow_counts(flows, since=since, until=until, bucket=bucket)
+            return FlowSums(position=self.position, counts=counts)
+
+    def count(self, flow: str, *, since: datetime, until: datetime, problems: bool) -> int:
+        """The number of instances that opened in a period."""
+        return len(self._opened(flow, since, until, problems=problems))
+
+    def sample(
+        self,
+        flow: str,
+        *,
+        since: datetime,
+        until: datetime,
+        problems: bool,
+        among: int,
+        limit: int,
+    ) -> list[FlowKey]:
+        """A random sample of these instances, in random order."""
+        opened = self._opened(flow, since, until, problems=problems)
+        return random.sample(opened, min(limit, len(opened)))
+
+    def _opened(self, flow: str, since: datetime, until: datetime, *, problems: bool) -> list[FlowKey]:
+        return [
+            record.identity
+            for record in self._state.flows.values()
+            if record.flow == flow and since <= record.opened_at < until and (not problems or record.status in PROBLEMS)
+        ]
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """The opening time of the oldest open instance of these flows. None if no instance is open."""
@@ -297,11 +414,26 @@ class MemoryOutbox:
     def offset(self, consumer: str) -> Iterator["MemoryConsumerOffset"]:
         """This consumer's offset. A second caller with the same name waits until the first block ends."""
         with self._store.turns[consumer]:
-            offset = MemoryConsumerOffset(self._store, consumer)
-            yield offset
-            self._store.consumers[consumer] = offset.position
-            self._store.parked[consumer] = offset.refused
-            self._store.seen_at[consumer] = datetime.now(UTC)
+            yield from self._held(consumer)
+
+    @contextmanager
+    def try_offset(self, consumer: str) -> Iterator["MemoryConsumerOffset | None"]:
+        """The same offset; None if another caller with the same name holds it."""
+        turn = self._store.turns[consumer]
+        if not turn.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield from self._held(consumer)
+        finally:
+            turn.release()
+
+    def _held(self, consumer: str) -> Iterator["MemoryConsumerOffset"]:
+        offset = MemoryConsumerOffset(self._store, consumer)
+        yield offset
+        self._store.consumers[consumer] = offset.position
+        self._store.parked[consumer] = offset.refused
+        self._store.seen_at[consumer] = datetime.now(UTC)
 
     def notify(self) -> None:
         """Wake the listener."""
@@ -374,6 +506,35 @@ class MemoryConsumerOffset:
             self.refused.pop(key, None)
 
 
+class MemoryLogWriter:
+    """Implements ``LogWriter`` on a draft of the state."""
+
+    def __init__(self, draft: _State) -> None:
+        self._draft = draft
+
+    def advance(self, progress: Mapping[Partition, Progress]) -> None:
+        """Move offsets, or raise ConflictError if one is not where it was assumed."""
+        for partition, moved in progress.items():
+            if self._draft.log_offsets.get(partition, moved.since) != moved.since:
+                raise ConflictError(f"another projector has read {partition}")
+            self._draft.log_offsets[partition] = moved.until
+
+    def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
+        """Take larger counts, and return what they add to the known ones."""
+        added = []
+        for count in counts:
+            key = (count.minute, count.source, count.type)
+            known = self._draft.log_counts.get(key) or Count(minute=count.minute, source=count.source, type=count.type)
+            largest, difference = copy(known), Count(minute=count.minute, source=count.source, type=count.type)
+            for name in ("stored", "duplicate", "contradictory", "rejected"):
+                setattr(largest, name, max(getattr(known, name), getattr(count, name)))
+                setattr(difference, name, getattr(largest, name) - getattr(known, name))
+            self._draft.log_counts[key] = largest
+            if difference.received:
+                added.append(difference)
+        return Pending(lambda: added)
+
+
 class MemoryUnitOfWork:
     """Implements ``UnitOfWork`` on a draft of the state."""
 
@@ -382,8 +543,10 @@ class MemoryUnitOfWork:
         self.counts = MemoryCountWriter(draft)
         self.dead_letters = MemoryDeadLetterWriter(draft)
         self.flows = MemoryFlowWriter(draft)
+        self.balances = MemoryBalanceWriter(draft)
         self.stream = MemoryStreamWriter(draft)
         self.audit = MemoryAuditWriter(draft)
+        self.log = MemoryLogWriter(draft)
         self._draft = draft
 
     def sync(self) -> None:
@@ -426,12 +589,6 @@ class MemoryEventWriter(_Writer):
 class MemoryCountWriter(_Writer):
     """Implements ``CountWriter``."""
 
-    def add(self, counts: Sequence[Count]) -> None:
-        """Add to the counts of each minute."""
-        for count in counts:
-            key = (count.minute, count.source, count.type)
-            self._draft.counts.setdefault(key, Count(minute=key[0], source=count.source, type=key[2])).add(count)
-
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The counts from the minute ``since`` on, sorted by minute and source."""
         return _minutes(self._draft.counts.values(), since)
@@ -449,6 +606,7 @@ class MemoryDeadLetterWriter(_Writer):
                     id=len(self._draft.dead_letters) + 1,
                     first_received_at=dead_letter.received_at,
                     dead_letter=dead_letter,
+                    body_bytes=len(dead_letter.body),
                 )
             else:
                 repeated = msgspec.structs.replace(
@@ -474,6 +632,20 @@ class MemoryDeadLetterWriter(_Writer):
                 self._draft.dead_letters[fingerprint] = msgspec.structs.replace(stored, **outcome)
 
 
+class MemoryBalanceWriter(_Writer):
+    """Implements ``BalanceWriter``."""
+
+    def declare(self, manifests: Sequence[Manifest]) -> None:
+        """Store what manifests declare. Of those with the same identity, the one with the greatest rank stays."""
+        for manifest in manifests:
+            other = self._draft.manifests.get(manifest.identity, manifest)
+            self._draft.manifests[manifest.identity] = max(other, manifest, key=lambda each: each.rank)
+
+    def repeat(self, repeats: Sequence[Repeats]) -> None:
+        """Add deliveries that repeated a stored event."""
+        self._draft.repeats.extend(repeats)
+
+
 class MemoryAuditWriter(_Writer):
     """Implements ``AuditWriter``."""
 
@@ -485,10 +657,22 @@ class MemoryAuditWriter(_Writer):
 class MemoryStreamWriter(_Writer):
     """Implements ``StreamWriter``."""
 
-    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
-        """Append a frame to the outbox, with the keys of all events that were stored."""
+    def publish(
+        self,
+        frame: Frame,
+        stored: Sequence[Event],
+        flow_counts: Sequence[FlowCount] = (),
+        *,
+        generation: int | None = None,
+    ) -> None:
+        """Append a frame to the outbox, with the identities of all events that were stored, and add to the sums."""
+        for count in frame.counts:
+            key = (count.minute, count.source, count.type)
+            self._draft.counts.setdefault(key, Count(minute=key[0], source=count.source, type=key[2])).add(count)
+        for flow_count in flow_counts:
+            add(self._draft.causes if flow_count.what == "cause" else self._draft.flow_counts, flow_count)
         self._draft.position += 1
-        self._draft.stored[self._draft.position] = list(keys)
+        self._draft.stored[self._draft.position] = [event.key for event in stored]
         self._draft.frames.append(
             StreamFrame(
                 position=self._draft.position,
@@ -515,17 +699,20 @@ class MemoryFlowWriter(_Writer):
 
     def write(self, records: Sequence[FlowRecord]) -> Pending[set[FlowKey]]:
         """Write instances. No other writer runs, so none is refused."""
-        self._draft.flows |= {record.identity: record for record in records}
+        self.write_all(records)
         return Pending(set)
 
-    def count(self, counts: Sequence[FlowCount]) -> None:
-        """Add to the sums of instances."""
-        for count in counts:
-            add(self._draft.flow_counts, count)
+    def write_all(self, records: Sequence[FlowRecord]) -> None:
+        """Write instances whose stored version is the one before."""
+        for record in records:
+            stored = self._draft.flows.get(record.identity)
+            if record.version != (stored.version if stored else 0) + 1:
+                raise ConflictError("an instance has another version")
+        self._draft.flows |= {record.identity: record for record in records}
 
 
 def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
-    sums: dict[tuple[datetime, SourceOrUnknown], list[int]] = {}
+    sums: dict[tuple[datetime, Source], list[int]] = {}
     for count in counts:
         if count.minute >= since:
             of_type = (count.stored, count.duplicate, count.contradictory, count.rejected)
@@ -544,27 +731,34 @@ def _minutes(counts: Iterable[Count], since: datetime) -> list[MinuteCount]:
     ]
 
 
+def _listed(dead_letter: DeadLetter) -> DeadLetter:
+    return msgspec.structs.replace(dead_letter, body=dead_letter.body[:LISTED_BODY_BYTES])
+
+
 def _matches_dead_letter(stored: StoredDeadLetter, where: DeadLetterFilter) -> bool:
     """Whether the dead letter passes the filter."""
     dead_letter = stored.dead_letter
     return (
-        where.source in {None, dead_letter.source}
+        not where.limits.by_content
+        and where.limits.allows_source(dead_letter.source)
+        and where.source in {None, dead_letter.source}
         and where.status in {None, dead_letter.status}
         and where.field in {None, dead_letter.field}
         and where.reason in {None, dead_letter.reason}
         and (where.since is None or dead_letter.received_at >= where.since)
         and (where.until is None or stored.first_received_at < where.until)
         and where.replayed in {None, stored.replayed_at is not None}
+        and (where.mentions is None or any(needle in dead_letter.body for needle in needles(where.mentions)))
     )
 
 
-def _group(members: Sequence[StoredDeadLetter]) -> DeadLetterGroup:
+def _group(members: Sequence[StoredDeadLetter], reason: str) -> DeadLetterGroup:
     dead_letter = members[0].dead_letter
     return DeadLetterGroup(
         source=dead_letter.source,
         status=dead_letter.status,
         field=dead_letter.field,
-        reason=dead_letter.reason,
+        reason=reason,
         count=len(members),
         first=min(stored.first_received_at for stored in members),
         last=max(stored.dead_letter.received_at for stored in members),
@@ -589,13 +783,15 @@ def _matches_flow(record: FlowRecord, where: FlowFilter) -> bool:
         and (not where.status or record.status in where.status)
         and (not where.issue or not set(where.issue).isdisjoint(record.issues))
         and (where.key is None or record.key.startswith(where.key))
+        and (where.cause is None or where.cause in record.causes)
         and (where.since is None or record.opened_at >= where.since)
         and (where.until is None or record.opened_at < where.until)
     )
 
 
-def _position(event: Event) -> tuple[datetime, str, str]:
-    return (event.received_at, event.source, event.id)
+def place_of(event: Event) -> tuple[datetime, str, str, str]:
+    """The place of an event in the order of receipt."""
+    return (event.received_at, event.source, event.id, event.producer)
 
 
 def _matches(event: Event, where: EventFilter) -> bool:
@@ -603,6 +799,8 @@ def _matches(event: Event, where: EventFilter) -> bool:
         where.source in {None, event.source}
         and where.type in {None, event.type}
         and where.order_id in {None, event.order_id}
+        and (where.attributes or {}).items() <= event.attributes.items()
+        and where.limits.allows(event.source, event.type)
         and (where.since is None or event.received_at >= where.since)
         and (where.until is None or event.received_at < where.until)
     )

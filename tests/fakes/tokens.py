@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from helios.model.audit import AuditEntry, token_created, token_revoked
-from helios.model.tokens import COMMAND_LINE, Token
+from helios.model.tokens import COMMAND_LINE, TicketHolder, Token
 
 
 class MemoryTokens:
@@ -54,14 +54,14 @@ class MemoryTickets:
     """Implements ``Tickets``. A ticket is valid until it is redeemed."""
 
     def __init__(self) -> None:
-        self._names: dict[str, str] = {}
+        self._holders: dict[str, TicketHolder] = {}
 
-    def issue(self, name: str) -> str:
-        """A ticket for the actor with this name."""
+    def issue(self, holder: TicketHolder) -> str:
+        """A ticket for this client."""
         ticket = secrets.token_urlsafe(32)
-        self._names[ticket] = name
+        self._holders[ticket] = holder
         return ticket
 
-    def redeem(self, ticket: str) -> str | None:
-        """The name of the ticket's actor at the first call. None if the ticket is unknown or already redeemed."""
-        return self._names.pop(ticket, None)
+    def redeem(self, ticket: str) -> TicketHolder | None:
+        """The ticket's client at the first call. None if the ticket is unknown or already redeemed."""
+        return self._holders.pop(ticket, None)

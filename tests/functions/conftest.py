@@ -7,8 +7,47 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from azure.storage.queue import BinaryBase64EncodePolicy, QueueClient
 
-FUNCTIONS = Path(__file__).parents[2] / "functions"
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import Process, scrubbed_environment
+
+REPOSITORY = Path(__file__).parents[2]
+FUNCTIONS = REPOSITORY / "functions"
+
+AZURE_HOST_KEYS = {f"AZURE_HOST_{name}_KEY": name.lower() for name in ("MASTER", "DEFAULT", "EVENT_GRID")}
+
+
+@pytest.fixture(scope="module")
+def queue(azurite) -> Iterator[QueueClient]:
+    """The queue between Event Grid and the function, which writes messages as Event Grid does."""
+    with QueueClient.from_connection_string(
+        azurite.connection_string, "events", message_encode_policy=BinaryBase64EncodePolicy()
+    ) as queue:
+        queue.create_queue()
+        yield queue
+        queue.delete_queue()
+
+
+@pytest.fixture(scope="module")
+def host(database_url, valkey_server, server_folder, azurite, queue) -> Iterator[int]:
+    """The port of a host that runs functions/azure, and takes the events of the queue."""
+    port = free_port()
+    helios = {
+        "HELIOS_DATABASE_URL": database_url,
+        "HELIOS_REDIS_URL": valkey_server.url,
+        "EventQueue": azurite.connection_string,
+    }
+    with Process(
+        "azure-function",
+        [sys.executable, "-m", "local.emulators.azure_host", FUNCTIONS / "azure", "--port", str(port)],
+        log=server_folder / "azure-function.log",
+        env=scrubbed_environment(**helios, **AZURE_HOST_KEYS),
+        cwd=REPOSITORY,
+    ) as process:
+        process.wait_ready(answers(f"http://{HOST}:{port}/admin/host/ping"), seconds=30)
+        yield port
 
 
 @pytest.fixture
@@ -32,5 +71,6 @@ def load_handler(pool, database_url, valkey_server, monkeypatch) -> Iterator[Cal
 
     yield load
     for module in modules:
-        if services := getattr(module, "services", None):
-            services.close()
+        for name in ("services", "edge"):
+            if services := getattr(module, name, None):
+                services.close()

@@ -10,13 +10,27 @@ import pytest
 import redis
 
 from helios.adapters.postgres.reader import PostgresReader
+from helios.errors import Retryable
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import EventFilter
 from tests.support.aws_lambda import Context
-from tests.support.deliveries import eventbridge
+from tests.support.deliveries import aws_key, eventbridge
 from tests.support.envelopes import sqs_event
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+def rule(event: dict) -> dict:
+    return event
+
+
+def topic(event: dict) -> dict:
+    sns = {"Type": "Notification", "TopicArn": "arn:aws:sns:eu-central-1:1:orders", "Message": json.dumps(event)}
+    return {"Records": [{"EventSource": "aws:sns", "Sns": sns}]}
+
+
+def pipe(event: dict) -> list:
+    return [event]
 
 
 @pytest.fixture
@@ -36,6 +50,42 @@ def test_a_batch_is_stored_and_poison_becomes_an_acknowledged_dead_letter(ingest
     assert [
         stored.dead_letter.body for stored in reader.dead_letters(DeadLetterFilter(), after=None, limit=10).items
     ] == [b"{"]
+
+
+def test_what_a_message_says_beside_its_body_is_stored(ingest, pool):
+    batch = sqs_event(eventbridge("1").body)
+    batch["Records"][0]["attributes"] = {"MessageGroupId": "ORD-1", "AWSTraceHeader": "Root=1", "SentTimestamp": "1"}
+    batch["Records"][0]["messageAttributes"] = {"tenant": {"stringValue": "t1", "dataType": "String"}}
+    ingest.handler(batch, Context())
+
+    event = PostgresReader(pool).event(aws_key("1"))
+    assert event
+    assert event.attributes == {"MessageGroupId": "ORD-1", "AWSTraceHeader": "Root=1", "tenant": "t1"}
+
+
+def test_an_array_in_a_message_is_split(ingest, pool):
+    """A pipe of EventBridge sends its batch as an array."""
+    array = b"[" + eventbridge("1").body + b"," + eventbridge("2").body + b"]"
+    ingest.handler(sqs_event(array), Context())
+
+    assert {event.id for event in PostgresReader(pool).events(EventFilter(), after=None, limit=10).items} == {"1", "2"}
+
+
+@pytest.mark.parametrize("wrapped", [rule, topic, pipe])
+def test_events_that_come_without_a_queue_are_stored(ingest, pool, wrapped):
+    """A rule of EventBridge, an SNS topic and a pipe can call the function directly."""
+    assert ingest.handler(wrapped(json.loads(eventbridge("1").body)), Context()) == {"batchItemFailures": []}
+    assert PostgresReader(pool).event(aws_key("1")) is not None
+
+
+def test_without_a_queue_and_a_database_the_call_fails(ingest, postgres_server):
+    """The caller then repeats it."""
+    postgres_server.stop()
+    try:
+        with pytest.raises(Retryable):
+            ingest.handler(json.loads(eventbridge("1").body), Context())
+    finally:
+        postgres_server.start()
 
 
 def test_five_hundred_messages_are_one_batch(ingest, pool):

@@ -2,12 +2,12 @@
 
 import pytest
 
+from helios.adapters import guarded_http
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.adapters.replay import webhook
 from helios.errors import Rejected, Retryable
 from helios.model.events import EventFilter
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
@@ -31,7 +31,7 @@ def replays(load_handler):
 
 @pytest.fixture
 def jobs(pool, database_url):
-    return PostgresReplayJobs(pool, database_url)
+    return PostgresReplayJobs(pool)
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_job_that_takes_longer_than_a_call_continues_in_the_next_one(replays, 
 
 def test_a_call_is_long_enough_to_fail_a_job_with_an_unavailable_target(replays):
     """The next call restarts the count, so such a job would otherwise block all others without end."""
-    outage_seconds = replay_worker.MAX_UNAVAILABLE * (replay_worker.LONGEST_PAUSE_SECONDS + webhook.SECONDS)
+    outage_seconds = replay_worker.MAX_UNAVAILABLE * (replay_worker.LONGEST_PAUSE_SECONDS + guarded_http.SECONDS)
     assert outage_seconds < MAX_SECONDS - replays.RESERVE_SECONDS
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from helios.adapters.redis.tickets import RedisTickets
+from helios.model.access import Visibility
+from helios.model.tokens import TicketHolder
 from tests.support.aws_lambda import Context
 
 DASHBOARD = "https://helios.example"
@@ -35,7 +37,7 @@ def handler(load_handler, monkeypatch):
 @pytest.fixture
 def ticket(valkey_server):
     with contextlib.closing(RedisTickets(valkey_server.url)) as tickets:
-        yield tickets.issue("token:kim")
+        yield tickets.issue(TicketHolder(name="token:kim"))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,13 @@ def test_a_connection_from_another_origin_is_refused_even_with_a_ticket(handler,
 @pytest.mark.parametrize("invalid_ticket", [None, "", "guess"])
 def test_a_connection_without_a_valid_ticket_is_refused(handler, invalid_ticket):
     assert handler(connect({"Origin": DASHBOARD}, invalid_ticket), Context()) == {"statusCode": 401}
+
+
+def test_a_connection_of_a_token_with_limits_is_refused(handler, valkey_server):
+    """The relay sends the same messages to all connections."""
+    with contextlib.closing(RedisTickets(valkey_server.url)) as tickets:
+        limited = TicketHolder(name="token:kim", visibility=Visibility(masked=("customer_id",)))
+        assert handler(connect({}, tickets.issue(limited)), Context()) == {"statusCode": 401}
 
 
 def test_a_refused_origin_does_not_redeem_the_ticket(handler, ticket):

@@ -8,9 +8,9 @@ import jwt
 import pytest
 from werkzeug.test import Client
 
+from helios.processes.ports import HOST, free_port
 from local.emulators.cloud_run import ISSUERS, InvokerAuth
 from local.emulators.issuer import Issuer
-from local.stack.ports import HOST, free_port
 from tests.support.listener import listening
 
 AUDIENCE = "http://127.0.0.1:8088"

@@ -1,7 +1,11 @@
 """The Cloud Function, served by Google's functions-framework, with requests of Eventarc."""
 
 import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Timer
 
 import functions_framework
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from helios.adapters.postgres.reader import PostgresReader
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import EventFilter
+from helios.processes.ports import HOST, free_port
 from tests.support import envelopes
 
 MAIN = Path(__file__).parents[2] / "functions" / "gcp" / "main.py"
@@ -45,14 +50,44 @@ def test_a_message_is_stored_with_its_payload_unchanged(function, pool):
     payload = b'{"order_id": "ORD-1", "amount": 999.90}'
 
     assert deliver(function, payload) == 200
-    event = PostgresReader(pool).event(("gcp", "payment-1"))
+    event = PostgresReader(pool).event(("gcp", envelopes.PUBSUB_PRODUCER, "payment-1"))
     assert event is not None
-    assert (event.type, bytes(event.data), event.origin) == ("PaymentProcessed", payload, HEADERS["ce-source"])
+    assert (event.type, bytes(event.data), event.producer) == ("PaymentProcessed", payload, envelopes.PUBSUB_PRODUCER)
 
 
 def test_a_message_delivered_again_is_acknowledged_and_stored_once(function, pool):
     assert [deliver(function, b"{}"), deliver(function, b"{}")] == [200, 200]
     assert len(PostgresReader(pool).events(EventFilter(), after=None, limit=10).items) == 1
+
+
+def test_an_instance_serves_once_it_reaches_the_database(monkeypatch):
+    """On Cloud Run, a new instance has no route at first. The framework listens after the import of the function."""
+    port = free_port()
+
+    def serve() -> None:
+        with socket.create_server((HOST, port)) as server:
+            server.accept()[0].close()
+
+    listening = Timer(1, serve)
+    listening.start()
+    monkeypatch.setenv("K_SERVICE", "helios-ingest")
+    monkeypatch.setenv("HELIOS_DATABASE_URL", f"postgresql://helios@{HOST}:{port}/helios")
+    started = time.monotonic()
+    functions_framework.create_app("ingest", str(MAIN), "cloudevent")
+    assert time.monotonic() - started > 0.9
+    listening.join()
+
+
+def test_messages_at_the_same_time_are_stored_in_few_transactions(function, pool):
+    """Pub/Sub pushes one message per request. Batching combines the requests of 20 threads."""
+    app = function.application
+    with ThreadPoolExecutor(20) as threads:
+        statuses = threads.map(lambda number: deliver(app.test_client(), b"{}", f"m{number}"), range(200))
+        assert set(statuses) == {200}
+    with pool.connection() as connection:
+        events, frames = connection.execute("SELECT (SELECT count(*) FROM events), count(*) FROM frames").fetchone()
+    assert events == 200
+    assert frames <= 100
 
 
 def test_poison_becomes_an_acknowledged_dead_letter(function, pool):

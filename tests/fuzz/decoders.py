@@ -6,6 +6,7 @@ channel, so that one corpus serves all channels.
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import atheris
 from msgspec.structs import replace
@@ -17,9 +18,11 @@ with atheris.instrument_imports(include=["helios"]):
     from helios.reconciliation.declaration import load
     from helios.reconciliation.evaluate import FlowEvaluator
     from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
+    from helios.sources.declaration import load as load_sources
 
 CHANNELS = sorted(NORMALISERS)
 RECEIVED_AT = datetime(2025, 11, 26, 12, tzinfo=UTC)
+DECLARATIONS = {"webhook": load_sources(str(Path(__file__).with_name("sources.toml"))).declared["stripe"]}
 (ORDER,) = load()
 EXTRACTOR, EVALUATOR = EvidenceExtractor([ORDER]), FlowEvaluator(ORDER)
 HEADERS = {
@@ -35,7 +38,8 @@ def decode(data: bytes) -> None:
     """Normalise one delivery, with the headers of CloudEvents if its first byte is odd."""
     choice, body = (data[0], data[1:]) if data else (0, b"")
     channel = CHANNELS[choice // 2 % len(CHANNELS)]
-    for delivery in split(channel, body, HEADERS if choice % 2 else {}, RECEIVED_AT):
+    headers = HEADERS if choice % 2 else {}
+    for delivery in split(channel, body, headers, RECEIVED_AT, DECLARATIONS.get(channel)):
         try:
             event = normalise(delivery)
         except Rejected as fault:

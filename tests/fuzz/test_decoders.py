@@ -1,6 +1,7 @@
 """Coverage-guided fuzzing of every decoder, seeded with the golden payloads and limited to a number of runs."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from helios.api.webhooks import EXAMPLE_WEBHOOK
 from helios.normalise import NORMALISERS
 
 CHANNELS = sorted(NORMALISERS)
@@ -18,7 +20,9 @@ EXTREME_AMOUNTS = [b"1e2000000", b"1e9999999999999999999", b"1e-9999999999999999
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Each golden payload, with and without the headers of CloudEvents, and orders with extreme amounts."""
+    """Each golden payload, with and without the headers of CloudEvents, a webhook, and orders with extreme amounts."""
+    example = json.dumps(EXAMPLE_WEBHOOK).encode()
+    (tmp_path / "webhook").write_bytes(bytes([2 * CHANNELS.index("webhook")]) + example)
     for number, amount in enumerate(EXTREME_AMOUNTS):
         order = (PAYLOADS / "eventbridge" / "order_placed.in.json").read_bytes()
         changed = re.sub(rb'("amount": ?)[0-9.]+', rb"\g<1>" + amount, order)

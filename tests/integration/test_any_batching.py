@@ -14,7 +14,7 @@ from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, EventFilter, Key
 from helios.services.ingest import ingest
 from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
-from tests.support.deliveries import NOON, eventbridge, eventgrid, poison
+from tests.support.deliveries import NOON, aws_key, azure_key, eventbridge, eventgrid, poison
 from tests.support.depth import examples
 
 SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -29,7 +29,7 @@ class Sent(NamedTuple):
 
     @property
     def key(self) -> Key:
-        return ("aws" if self.source == "aws" else "azure", self.id)
+        return aws_key(self.id) if self.source == "aws" else azure_key(self.id)
 
     def delivery(self) -> Delivery:
         match self.source:

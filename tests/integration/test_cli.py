@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from helios.adapters.no_dedupe import NullDedupeCache
+from helios.processes.process import scrubbed_environment
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
-from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, JSON, call
-from tests.support.deliveries import NOON, eventbridge
+from tests.support.deliveries import NOON, aws_key, eventbridge
 from tests.support.instances import ORDER, leg
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
@@ -248,7 +248,7 @@ def test_a_repaired_dead_letter_is_replayed_only_once(api, helios, records, tmp_
     repaired.write_bytes(eventbridge("1").body)
 
     assert helios("dead-letters", "replay", id_, "--body", str(repaired)).stdout == "1 stored\n"
-    assert records.keys() == [("aws", "1")]
+    assert records.keys() == [aws_key("1")]
     assert helios("dead-letters", "replay", "--all", "--dry-run").stdout == "0 match\n"
     assert helios("dead-letters", "replay", id_, "--body", str(repaired)).stdout == "1 duplicate\n"
 
@@ -319,3 +319,107 @@ def test_a_replay_to_a_target_that_is_not_allowed_is_refused(helios, arguments, 
 
     assert answer.returncode == 2
     assert message in answer.stderr
+
+
+def test_a_person_resolves_an_order_and_undoes_it(helios, disagreement, api):
+    taken = helios("resolutions", "accept", "ORD-1", "--text", "agreed with the bank")
+    assert taken.returncode == 0, taken.stderr
+    number = taken.stdout.split()[0]
+    assert "accept  1 flow instances: agreed with the bank" in taken.stdout
+    assert "accepted (local, " in helios("flow", "ORD-1").stdout
+    assert "No flow instance matches" in helios("flows", "--resolution", "unresolved").stdout
+    assert "0  unresolved problems" in helios("resolutions", "workload").stdout
+
+    assert helios("resolutions", "assign", "--status", "mismatched", "--to", "lee").returncode == 0
+    assert "ORD-1" in helios("flows", "--assignee", "lee").stdout
+    (line,) = helios("resolutions", "undo", number, "--json").stdout.splitlines()
+    assert json.loads(line)["skipped"] == 1  # the assignment came later
+
+    (changed,) = helios("flows", "--json").stdout.splitlines()
+    assert json.loads(changed)["resolution"]["assignee"] == "lee"
+    steps = helios("resolutions", "list", "--key", "ORD-1", "--json").stdout.splitlines()
+    assert [json.loads(line)["step"] for line in steps] == [
+        "assign",
+        "accept",
+    ]  # the undo changed nothing of this order
+    entries = call(api.url, "/api/v1/audit").body["items"]
+    assert [entry["action"] for entry in entries] == ["flow_instances_resolved"] * 3
+
+
+def test_steps_are_read_from_a_csv_file(helios, disagreement, tmp_path):
+    file = tmp_path / "steps.csv"
+    file.write_text("flow,key,step,text,assignee\norder,ORD-1,assign,,lee\norder,ORD-1,write_off,'=lost,\n")
+
+    taken = helios("resolutions", "import", str(file))
+
+    assert taken.returncode == 0, taken.stderr
+    (row,) = helios("flows", "--json").stdout.splitlines()
+    resolution = json.loads(row)["resolution"]
+    assert (resolution["state"], resolution["reason"], resolution["assignee"]) == ("written_off", "=lost", "lee")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["accept", "ORD-1", "--text", " "], "helios: text is missing: accept needs a text"),
+        (["reopen"], "helios: filter has no condition: name at least one, such as status"),
+        (["reopen", "ORD-1", "--status", "open"], "helios: resolutions takes keys or a filter, but not both"),
+        (["reopen", "ORD-9"], "helios: 422: instances has no flow instance order/ORD-9"),
+        (["undo", "4711"], "helios: 404: No resolution has the id 4711."),
+        (["import", "nowhere.csv"], "helios: nowhere.csv can't be read as CSV in UTF-8: "),
+    ],
+)
+def test_a_wrong_resolution_is_an_error_in_words(helios, disagreement, arguments, message):
+    refused = helios("resolutions", *arguments)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("flow,key,step\norder,ORD-1,approve\n", ":2: Invalid enum value 'approve' - at `$.step`"),
+        ("flow,key,step\norder,ORD-1\n", ":2: the line has another number of columns"),
+        ("flow,key,step\n", " has no rows below its line of names: flow, key, step, text, assignee"),
+        ("key,step\nORD-1,reopen\n", ":2: Object missing required field `flow`"),
+    ],
+)
+def test_a_wrong_line_of_a_csv_file_is_named_and_nothing_is_changed(helios, disagreement, tmp_path, text, message):
+    file = tmp_path / "steps.csv"
+    file.write_text(text)
+
+    refused = helios("resolutions", "import", str(file))
+
+    assert (refused.returncode, refused.stderr) == (2, f"helios: {file}{message}\n")
+    assert helios("resolutions", "list", "--json").stdout == ""
+
+
+def test_the_rules_of_a_flow_are_exported_edited_previewed_and_approved(helios, disagreement, tmp_path):
+    shipped = (ROOT / "shared" / "helios" / "flows.toml").read_bytes()
+    file = tmp_path / "order.toml"
+    assert helios("flow-versions", "export", "order", "--output", str(file)).returncode == 0
+    assert file.read_bytes() == shipped
+    lenient = shipped.replace(b'within = "0.01"', b'within = "5"')
+    file.write_bytes(lenient)
+
+    assert helios("flow-versions", "save", str(file)).stdout == "order, version 1: draft\n"
+    refused = helios("flow-versions", "save", str(file))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "local has saved version 1: compare your text with it, and save again with based_on 1" in refused.stderr
+    assert "Compared: " in helios("flow-versions", "preview", "order", "1").stdout
+    assert helios("flow-versions", "approve", "order", "1").stdout == "order, version 1: in_force\n"
+
+    assert helios("flow-versions", "export", "order").stdout.encode() == lenient
+    assert "version 1" in helios("flow-versions", "list").stdout
+    assert "in_force" in helios("flow-versions", "history", "order").stdout
+    # The API evaluates by the version at once, and repairs what it has evaluated before.
+    eventually(lambda: "No flow instance matches" in helios("flows", "--status", "mismatched").stdout)
+
+
+def test_a_wrong_text_is_an_error_with_its_line(helios, records, tmp_path):
+    file = tmp_path / "order.toml"
+    file.write_text('[[flow]]\nname = "order"\nkey = 7\n')
+    refused = helios("flow-versions", "save", str(file))
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("helios: 422: line 3: flow[0].key: ")

@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from local.stack.process import scrubbed_environment
+from helios.processes.process import scrubbed_environment
 from tests.support.api import ROOT, Api
 from tests.support.client import EVENTGRID, call
-from tests.support.crash import STEPS
+from tests.support.crash import NEW_STEPS, STEPS
 from tests.support.deliveries import eventbridge, eventgrid, poison
 from tests.support.envelopes import sqs_event
 
@@ -94,3 +94,23 @@ def test_a_killed_api_loses_and_doubles_no_event(step, api, records, database_ur
 
     assert call(api.url, EVENTGRID, array()).status == 200
     assert_exact(records, "azure", STEPS[step])
+
+
+@pytest.mark.parametrize("step", NEW_STEPS)
+def test_a_batch_of_new_events_is_stored_whole_or_not_at_all(
+    step, api, records, database_url, redis_url, server_folder
+):
+    body = json.dumps([json.loads(eventgrid(id_).body) for id_ in IDS]).encode()
+    with Api(
+        database_url=database_url, redis_url=redis_url, log=server_folder / "crash.log", crash_at=step
+    ) as crashing:
+        with pytest.raises(ConnectionResetError):
+            call(crashing.url, EVENTGRID, body)
+        assert crashing.ending(END_SECONDS) == "by SIGKILL"
+    is_committed = NEW_STEPS[step].is_committed
+    assert records.ids("azure") == (IDS if is_committed else [])
+
+    assert call(api.url, EVENTGRID, body).status == 200
+    assert records.ids("azure") == IDS
+    assert records.counts() == Counter(stored=20, duplicate=20 if is_committed else 0)
+    records.assert_exact()

@@ -12,11 +12,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
+from helios.processes.ports import HOST, free_port
 from helios.services.relay import MAX_MESSAGE_BYTES
-from local.stack.ports import HOST, free_port
 from tests.support.api import Api
 from tests.support.client import EVENTGRID, call, post, session
 from tests.support.deliveries import eventgrid
+from tests.support.records import Records
 
 CLIENTS = 200
 EVENTS = 500
@@ -77,10 +78,9 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.05)
 
 
-async def until_all_have_all(http: aiohttp.ClientSession, watchers: list[Watcher]) -> None:
-    """Return once each client has the latest position of the stream; fail if one missed or repeated a position."""
-    async with http.get("/api/v1/frames", params={"limit": 1}) as answer:
-        last = (await answer.json())["position"]
+async def until_all_have_all(records: Records, watchers: list[Watcher]) -> None:
+    """Return once each client has every stored frame; fail if one missed or repeated a position."""
+    last = await asyncio.to_thread(records.last_position)
     await until(lambda: all(watcher.positions and watcher.positions[-1] >= last for watcher in watchers))
     assert [watcher.positions for watcher in watchers if watcher.positions != list(range(1, last + 1))] == []
 
@@ -117,7 +117,7 @@ def test_each_of_two_hundred_clients_gets_every_position(api, records):
             watching(http, CLIENTS) as watchers,
         ):
             await store_by_schedule(http)
-            await until_all_have_all(http, watchers)
+            await until_all_have_all(records, watchers)
 
     asyncio.run(run())
     assert len(records.keys()) == EVENTS
@@ -149,11 +149,11 @@ def test_a_client_that_stops_reading_is_dropped_and_no_other_misses_a_position(a
                 await until(lambda: counted_watchers(api.url) == FEW + 1)
                 for _ in range(SOME_FRAMES):
                     await store(http, events=20, note="x" * 1000)
-                await until_all_have_all(http, watchers)
+                await until_all_have_all(records, watchers)
                 assert counted_watchers(api.url) == FEW + 1  # the others did not wait until it was dropped
                 for _ in range(LARGE_FRAMES):
                     await store(http, events=20, note="x" * 1000)
-                await until_all_have_all(http, watchers)
+                await until_all_have_all(records, watchers)
                 await until(lambda: counted_watchers(api.url) == FEW)
 
     asyncio.run(run())
@@ -182,7 +182,7 @@ def test_after_a_restore_of_the_database_the_clients_get_a_new_greeting(api, poo
     asyncio.run(run())
 
 
-def test_a_batch_of_many_long_types_does_not_exceed_the_size_of_a_message(api):
+def test_a_batch_of_many_long_types_does_not_exceed_the_size_of_a_message(api, records):
     """Otherwise a sender could end every connection."""
     batch = [json.loads(eventgrid(f"{n}").body) | {"eventType": f"{n:0>256}"} for n in range(400)]
 
@@ -193,7 +193,7 @@ def test_a_batch_of_many_long_types_does_not_exceed_the_size_of_a_message(api):
             watching(http, 2) as watchers,
         ):
             assert (await post(http, EVENTGRID, json.dumps(batch).encode())).status == 200
-            await until_all_have_all(http, watchers)
+            await until_all_have_all(records, watchers)
             assert [0 < watcher.largest <= MAX_MESSAGE_BYTES for watcher in watchers] == [True, True]
 
     asyncio.run(run())

@@ -3,24 +3,37 @@
 import re
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
 from helios.__main__ import parser
-from local.stack.process import scrubbed_environment
+from helios.adapters.postgres.incidents import PostgresIncidents
+from helios.model.incidents import Cause
+from helios.processes.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import eventbridge
 from tests.support.instances import leg
 from tests.support.printed_commands import PrintedCommand, printed_commands
+from tests.support.receiver import receiving
 
 HELIOS = str(Path(sysconfig.get_path("scripts")) / "helios")
 
 NOT_RUN = {
+    "serve": "runs until Ctrl-C: test_serve.py and test_wheel.py run it",
+    "demo": "runs until Ctrl-C: test_demo.py runs it",
     "sink": "needs a Kafka broker, and runs until SIGTERM",
+    "log": "needs a Kafka broker",
     "tail": "runs until Ctrl-C",
+    "archive": "needs days of events that are over: the tests of the archive run these commands",
+    "query": "reads the archive, as above",
+    "erase": "erases from the archive, as above",
+    "--leg": "needs a flow instance of which this leg is missing: the tests of recoveries start one",
+    "resolutions": "needs flow instances with the printed problems, and an operation with the printed id",
     "--to-webhook": "needs a receiver on the internet, which HELIOS_REPLAY_HOSTS names",
     "--to-cloud": "needs a cloud account with the topic that HELIOS_REPLAY_TOPICS names",
 }
@@ -62,12 +75,26 @@ def test_every_command_that_is_not_run_is_parsed(document):
 
 
 @pytest.fixture
-def run(api, records, database_url, tmp_path) -> Callable[[PrintedCommand], str]:
+def notified(tmp_path) -> Iterator[Mapping[str, str]]:
+    """The settings of a receiver that is named as in the documents."""
+    secret = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n"  # pragma: allowlist secret
+    with receiving() as receiver:
+        file = tmp_path / "notifications.toml"
+        file.write_text(f'[[receiver]]\nname = "ops"\nkind = "webhook"\nurl = "{receiver.url}"\n')
+        yield {
+            "HELIOS_NOTIFICATIONS_FILE": str(file),
+            "HELIOS_NOTIFICATION_SECRETS": f"ops={secret}",
+            "HELIOS_TRUST_LOOPBACK": "true",
+        }
+
+
+@pytest.fixture
+def run(api, records, pool, database_url, tmp_path, notified) -> Callable[[PrintedCommand], str]:
     """Runs a command where it finds what it names, and returns its error, or an empty text if it succeeds."""
     assert call(api.url, EVENTBRIDGE, leg("order").body).status == 202
     (tmp_path / "repaired.json").write_bytes(eventbridge("repaired").body)
     (tmp_path / "my-flows.toml").write_bytes((ROOT / "shared" / "helios" / "flows.toml").read_bytes())
-    environment = scrubbed_environment(HELIOS_DATABASE_URL=database_url, HELIOS_URL=api.url)
+    environment = scrubbed_environment(HELIOS_DATABASE_URL=database_url, HELIOS_URL=api.url, **notified)
 
     def dead_letter_id() -> str:
         """The id of a new dead letter."""
@@ -87,7 +114,15 @@ def run(api, records, database_url, tmp_path) -> Callable[[PrintedCommand], str]
             assert call(api.url, EVENTBRIDGE, eventbridge(f"slow-{number}").body).status == 202
         return job_id("--per-second", "1", "--detach")
 
+    def incident_id() -> str:
+        """The id of a new incident."""
+        cause = Cause(kind="dead_letters", source="aws", field=token_hex(4))
+        with PostgresIncidents(pool).turn() as turn:
+            assert turn
+            return str(turn.open(cause, title="dead letters", severity="warning", at=datetime.now(UTC)))
+
     ids = {
+        **{("incidents", action): incident_id for action in ("show", "acknowledge", "assign", "snooze")},
         ("dead-letters", "replay"): dead_letter_id,
         ("replay", "show"): job_id,
         ("replay", "cancel"): running_job_id,

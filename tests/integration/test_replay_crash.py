@@ -12,8 +12,8 @@ from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.model.replay import Checkpoint, ReplayFilter, ReplayJob, ReplayRequest, Target
+from helios.processes.process import scrubbed_environment
 from helios.services.ingest import ingest
-from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.deliveries import NOON, eventbridge
 from tests.support.receiver import Receiver, receiving
@@ -33,7 +33,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def jobs(pool, database_url) -> PostgresReplayJobs:
     ingest([eventbridge(id_) for id_ in IDS], dedupe=NullDedupeCache(), store=PostgresStore(pool))
-    return PostgresReplayJobs(pool, database_url)
+    return PostgresReplayJobs(pool)
 
 
 @pytest.fixture
@@ -100,24 +100,33 @@ def test_a_job_whose_worker_is_killed_three_times_sends_every_event(worker, job,
     assert ended.checkpoint.id == IDS[-1]
 
 
-def test_another_worker_continues_the_job_of_a_killed_one(worker, job, jobs, receiver):
+def test_another_worker_continues_the_job_of_one_that_hangs(worker, job, jobs, receiver):
+    """A worker that hangs loses its lease, and leaves the job alone when it runs again."""
     first = worker()
     wait_until_arrived(receiver, 5)
-    os.kill(
-        first.pid, signal.SIGSTOP
-    )  # otherwise the job could end before the second worker has started, on a busy machine
+    os.kill(first.pid, signal.SIGSTOP)
     second = worker()
-    assert second.wait(60) == 0  # the first worker still holds the job
-    assert jobs.get(job.id).state == "running"
+    eventually(lambda: jobs.get(job.id).sent > 20, seconds=60)
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(60) == 0
+    stopped = jobs.get(job.id)
+    assert stopped.state == "running"
 
-    first.kill()
-    first.wait()
-    third = worker()
-    eventually(lambda: jobs.get(job.id).sent > 20, seconds=40)
-    third.send_signal(signal.SIGTERM)
-    assert third.wait(60) == 0
-    assert jobs.get(job.id).state == "running"
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait(60) == 0
+    assert jobs.get(job.id) == stopped
 
     assert worker().wait(60) == 0
     assert jobs.get(job.id).state == "done"
     assert sorted(set(receiver.ids)) == IDS
+
+
+def test_a_second_worker_does_nothing_while_the_first_one_works(worker, job, jobs, receiver):
+    first = worker()
+    wait_until_arrived(receiver, 5)
+    second = worker()
+    assert first.wait(60) == 0
+    assert second.wait(60) == 0
+
+    assert jobs.get(job.id).state == "done"
+    assert receiver.ids == IDS

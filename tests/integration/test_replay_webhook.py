@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from standardwebhooks.webhooks import Webhook
 
-from helios.adapters.replay import webhook
+from helios.adapters import guarded_http
+from helios.adapters.guarded_http import forbidden, hosts_of
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.adapters.replay.webhook import WebhookTarget, forbidden, hosts_of
+from helios.adapters.replay.webhook import WebhookTarget
 from helios.errors import ConfigurationError, Rejected, TargetUnavailable
 from helios.model.replay import SENT, ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
@@ -130,7 +131,7 @@ def test_a_temporary_error_is_retried_after_the_time_of_retry_after(receiver, ta
 
 
 def test_an_answer_that_never_ends_times_out(receiver, target, job, monkeypatch):
-    monkeypatch.setattr(webhook, "SECONDS", 0.3)
+    monkeypatch.setattr(guarded_http, "SECONDS", 0.3)
     receiver.stalls = True
 
     with pytest.raises(TargetUnavailable, match="does not answer"):
@@ -139,7 +140,7 @@ def test_an_answer_that_never_ends_times_out(receiver, target, job, monkeypatch)
 
 
 def test_a_long_answer_is_accepted(receiver, target, job):
-    receiver.answers = [(200, {}, b"x" * (webhook.MAX_ANSWER_BYTES * 3))]
+    receiver.answers = [(200, {}, b"x" * (guarded_http.MAX_ANSWER_BYTES * 3))]
 
     assert list(target.send(job, EVENTS)) == [SENT] * 3
 

@@ -10,12 +10,12 @@ import pytest
 
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.stream import Parked
+from helios.processes.probes import follows
+from helios.processes.process import scrubbed_environment
 from helios.services.sink import KAFKA
-from local.stack.probes import follows
-from local.stack.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.client import EVENTBRIDGE, call
-from tests.support.deliveries import eventbridge
+from tests.support.deliveries import aws_key, eventbridge
 from tests.support.waiting import eventually
 
 END_SECONDS = 20
@@ -87,7 +87,7 @@ def test_parked_events_are_sent_again_by_the_option_parked(api, sink, kafka, top
     assert call(api.url, EVENTBRIDGE, eventbridge("refused").body).status == 202
     outbox = PostgresOutbox(pool)
     with outbox.offset(KAFKA) as offset:
-        offset.park([Parked(key=("aws", "refused"), reason=f"topic {topic}: unknown")])
+        offset.park([Parked(key=aws_key("refused"), reason=f"topic {topic}: unknown")])
 
     assert sink("-m", "helios", "sink", "--parked").wait(END_SECONDS) == 0
     assert [consumer.parked for consumer in outbox.consumers()] == [0]

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import pytest
 
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import scrubbed_environment
+from helios.processes.server import Command
 from local.stack.config import REPOSITORY
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import scrubbed_environment
-from local.stack.server import Command
 
 API = "http://127.0.0.1:8001"
 STREAM = "ws://127.0.0.1:4566/_aws/execute-api/4e110506/live"

@@ -7,10 +7,10 @@ import psycopg
 import pytest
 import redis
 
-from local.servers.postgres import Postgres
-from local.servers.valkey import Valkey
-from local.stack.ports import free_port
-from local.stack.process import ServiceFailed
+from helios.embedded.postgres import Postgres
+from helios.embedded.valkey import Valkey
+from helios.processes.ports import free_port
+from helios.processes.process import ServiceFailed
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +142,13 @@ def test_the_application_s_role_runs_no_program_and_reads_no_file(postgres):
 
 def test_data_that_was_created_without_passwords_is_refused(tmp_path):
     """An earlier version of the demo created such data; a server on it would accept every local user."""
-    server = Postgres(tmp_path / "data", free_port(), log=tmp_path / "log")
+    server = Postgres(tmp_path / "data", free_port(), log=tmp_path / "log", remedy="Start with --fresh.")
     try:
         server.start()
         server.stop()
         rules = server._place.data / "pg_hba.conf"
         rules.write_text("host all all 127.0.0.1/32 trust\n")
-        with pytest.raises(ServiceFailed, match=r"without passwords\. To start with an empty database, run: make"):
+        with pytest.raises(ServiceFailed, match=r"without passwords\. Start with --fresh\."):
             server.start()
     finally:
         server.discard()

@@ -1,5 +1,6 @@
 """The demo as a user runs it: one command starts it, one stops it, and no process is left however it ends."""
 
+import fcntl
 import json
 import os
 import re
@@ -13,29 +14,36 @@ import urllib.request
 import pytest
 from websockets.sync.client import connect
 
-from local.aws import ministack
+from helios.embedded.postgres import Postgres
+from helios.processes import reaper
+from helios.processes.ports import HOST
+from local.aws import deployer, ministack
 from local.demo import stats
-from local.servers.postgres import Postgres
-from local.stack import config, reaper
-from local.stack.ports import HOST
-from tests.local.processes import wait_until_gone
+from local.stack import config
+from tests.support import small_disk
+from tests.support.paths import awkward_folder
+from tests.support.processes import wait_until_gone
+from tests.support.small_disk import SmallDisk
 from tests.support.waiting import eventually
+
+RATE = 20
+"""Events per second of the traffic on the full disk."""
 
 START_SECONDS = 180
 """The first start on a machine installs ministack and builds the packages."""
 
 
 class RunningDemo:
-    """A demo with ports and a state folder of its own."""
+    """A demo with ports of its own, and a state folder of its own whose path is an awkward one."""
 
-    def __init__(self, folder, options, chosen):
-        settings = {"state": folder / "state"} | config.free_port_fields() | chosen
+    def __init__(self, folder, options, chosen, wrapper=()):
+        settings = {"state": awkward_folder(folder)} | config.free_port_fields() | chosen
         self.environ = os.environ | {config.variable(field): str(value) for field, value in settings.items()}
         self.config = config.load(self.environ)
         self.output = folder / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local.demo", *options],
+                [*wrapper, sys.executable, "-m", "local.demo", *options],
                 cwd=config.REPOSITORY,
                 env=self.environ,
                 stdout=output,
@@ -83,8 +91,8 @@ def demo(tmp_path):
     """Starts a demo with these options; it is ended however the test ends."""
     demos = []
 
-    def start(*options, **settings):
-        demos.append(RunningDemo(tmp_path, options, settings))
+    def start(*options, wrapper=(), **settings):
+        demos.append(RunningDemo(tmp_path, options, settings, wrapper))
         return demos[-1]
 
     yield start
@@ -134,7 +142,7 @@ def test_an_api_that_dies_is_restarted_and_stop_ends_every_process(demo):
     run = demo("--no-traffic")
     output = run.wait_for("Helios is ready")
     assert f"dashboard   {run.config.dashboard_url}" in output
-    os.kill(run.service("uvicorn"), signal.SIGKILL)
+    os.kill(run.service("helios.api"), signal.SIGKILL)
     run.wait_for("api ended by SIGKILL. Restarting it.", seconds=60)
     run.wait_for_stats(lambda _: True)
     pids = reaper.descendants(run.process.pid)
@@ -146,7 +154,7 @@ def test_an_api_that_dies_is_restarted_and_stop_ends_every_process(demo):
 
 
 SERVICES = (
-    *("postgres", "valkey-server", "uvicorn", "local.demo.dashboard", "scripts.simulator"),
+    *("postgres", "valkey-server", "helios.api", "local.demo.dashboard", "scripts.simulator"),
     *("run_ministack.py", "_worker.py"),  # AWS, and a function on it
     *("local.emulators.pubsub", "local.emulators.cloud_run"),
     *("local.emulators.eventgrid", "local.emulators.azure_host", "local.canary"),
@@ -169,14 +177,37 @@ def test_kill_9_of_a_demo_under_load_leaves_no_orphan(demo):
     assert wait_until_gone(commands) == []
 
 
-def test_an_interrupted_start_leaves_nothing(demo):
+@pytest.fixture
+def unfinished_dashboard():
+    """Keeps every build of the dashboard waiting, so that no demo is ready."""
+    with (config.REPOSITORY / "dashboard" / "package-lock.json").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_start_ends_with_one_sentence_and_leaves_nothing(demo, number, unfinished_dashboard):
     run = demo("--no-traffic")
     run.wait_for("valkey          ready")
     pids = reaper.descendants(run.process.pid)
-    run.process.send_signal(signal.SIGINT)
+    run.process.send_signal(number)
     status, output = run.wait(60)
-    assert status == 0, output
+    assert status == 130, output
+    ending = "Interrupted during the start, before any event was sent. Every service has been stopped."
+    assert output.splitlines()[-1] == ending
+    assert "Traceback" not in output
     assert wait_until_gone(pids) == []
+
+
+def test_a_start_that_is_interrupted_during_the_traffic_accounts_for_every_event(demo, unfinished_dashboard):
+    run = demo("--rate", "50", "--error-rate", "0")
+    run.wait_for("First traffic event stored")
+    run.process.send_signal(signal.SIGINT)
+    status, output = run.wait()
+    assert "Helios is ready" not in output
+    counts = summary_of(output)
+    assert (status, counts["lost"], counts["not accepted"]) == (130, 0, 0), output
+    assert counts["stored"] >= counts["sent"] > 0
 
 
 @pytest.mark.slow  # sets AWS up twice, and waits for what is lost
@@ -212,8 +243,42 @@ def test_a_service_whose_data_is_lost_ends_the_demo_with_its_name_and_its_summar
     os.kill(run.service("local.servers.kafka"), signal.SIGKILL)
     status, output = run.wait()
     assert status == 1
-    assert "kafka ended by SIGKILL. Its data is lost, so the demo stops." in output
+    assert "kafka ended by SIGKILL. It can't be restarted, so everything stops." in output
     assert summary_of(output)["lost"] == 0
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk that is large enough for a demo and can be filled."""
+    if reason := small_disk.refused():
+        pytest.skip(reason)
+    with SmallDisk(tmp_path / "disk", megabytes=1_200, log=tmp_path / "disk.log") as running:
+        yield running
+
+
+@pytest.mark.slow  # fills a disk, and waits until the traffic is stored after all
+def test_on_a_full_disk_the_last_line_says_why_nothing_is_stored(disk, demo):
+    wrapper = disk.wrapper_of_a_user(config.REPOSITORY)
+    run = demo("--rate", str(RATE), "--error-rate", "0", state=disk.path / "state", wrapper=wrapper)
+    run.wait_for("Helios is ready")
+    run.wait_for_stats(lambda now: min(now.events_by_source.values()) > 20)  # the functions are unpacked on this disk
+    why = re.compile(r"Nothing is stored now\. The database is unhealthy: .*No space left on device")
+
+    def says_why() -> bool:
+        disk.fill()  # again: the servers delete files of their own
+        return bool(why.search(run.output.read_text()))
+
+    eventually(says_why, seconds=120)
+
+    disk.free()
+    eventually(lambda: "database healthy" in run.output.read_text().splitlines()[-1], seconds=60)
+    # SQS delivers a refused batch again after a minute, in which as many events are stored as are sent.
+    stored = run.wait_for_stats(lambda _: True).total_events
+    later = stored + RATE * (deployer.VISIBILITY_SECONDS + 10)
+    run.wait_for_stats(lambda now: now.total_events > later, seconds=4 * deployer.VISIBILITY_SECONDS)
+    run.process.send_signal(signal.SIGINT)
+    status, output = run.wait()
+    assert (status, summary_of(output)["lost"]) == (0, 0), output
 
 
 def test_a_port_in_use_is_reported_before_any_service_starts(demo):

@@ -15,9 +15,10 @@ from websockets.sync.client import connect
 
 from helios.adapters.redis.connections import KEY
 from helios.adapters.redis.tickets import RedisTickets
+from helios.model.tokens import TicketHolder
+from helios.processes.process import scrubbed_environment
 from local.aws import resources
 from local.stack.config import BUS, RELAY_FUNCTION, SWEEP_FUNCTION
-from local.stack.process import scrubbed_environment
 from tests.support import envelopes
 from tests.support.api import ROOT
 from tests.support.crash import RELAY_STEPS
@@ -74,7 +75,7 @@ def watch(aws_stack):
     with contextlib.closing(tickets), contextlib.ExitStack() as stack:
 
         def open_watcher():
-            url = f"{aws_stack.deployed.websocket_url}?ticket={tickets.issue('test')}"
+            url = f"{aws_stack.deployed.websocket_url}?ticket={tickets.issue(TicketHolder(name='test'))}"
             return Watcher(stack.enter_context(connect(url, open_timeout=SECONDS, proxy=None)))
 
         yield open_watcher

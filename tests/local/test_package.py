@@ -1,6 +1,7 @@
 """Packages are reproducible and complete, and contain no SDK of a cloud."""
 
 import hashlib
+import json
 import subprocess
 import sys
 import zipfile
@@ -11,6 +12,8 @@ import pytest
 
 from scripts.build import package
 from scripts.build.layouts import LAYOUTS, layout_of
+from tests.support.deliveries import eventbridge
+from tests.support.envelopes import sqs_event
 
 SDKS = {"boto3", "botocore", "google", "azure"}
 OWN = {"azure": "azure/functions"}
@@ -62,6 +65,15 @@ def runtime(tmp_path):
     return folder
 
 
+@pytest.fixture
+def lambda_python():
+    """The Python of Lambda's runtime."""
+    path = package.interpreter(package.LAMBDA_PYTHON)
+    if path is None:
+        pytest.skip(f"Python {package.LAMBDA_PYTHON} is not installed")
+    return path
+
+
 STORES = {"HELIOS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0"}
 LAMBDA = STORES | {
     "AWS_REGION": "us-east-1",
@@ -75,18 +87,42 @@ ELSEWHERE = STORES | {
     "HELIOS_NOTIFY_SECRET": "shown-with-each-notification",
 }
 
+CONFIGURED = """
+from helios import bootstrap
+from helios.errors import ConfigurationError
+from helios.settings import Settings
+try:
+    bootstrap.build(Settings(database_url="postgresql://nowhere", otlp_url="http://collector"))
+except ConfigurationError as error:
+    assert "helios[otel]" in str(error)
+else:
+    raise AssertionError
+"""
+"""A process of a package without the messages of OpenTelemetry says what it needs."""
 
-def unpacked(name, folder):
-    with zipfile.ZipFile(package.build(name, native=True).path) as archive:
+
+INVOKE = """
+import sys; sys.path[:0] = sys.argv[1:]
+import json, handler
+class Context:
+    function_name = aws_request_id = invoked_function_arn = "helios-ingest"
+    memory_limit_in_mb = 256
+assert handler.handler(json.load(sys.stdin), Context()) == {"batchItemFailures": []}
+"""
+"""Calls the function in the working folder with the event on standard input, without site-packages."""
+
+
+def unpacked(name, folder, *, native=True):
+    with zipfile.ZipFile(package.build(name, native=native).path) as archive:
         archive.extractall(folder)
     return folder
 
 
-def holds(claim, environment, *paths):
+def holds(claim, environment, *paths, python=sys.executable):
     """Whether a claim holds in an interpreter without site-packages, which imports from these folders only."""
     script = f"import sys; sys.path[:0] = sys.argv[1:]; {claim}"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", script, *map(str, paths)],
+        [python, "-I", "-S", "-B", "-c", script, *map(str, paths)],
         env=environment,
         check=False,
         capture_output=True,
@@ -97,10 +133,36 @@ def holds(claim, environment, *paths):
     return True
 
 
+@pytest.mark.parametrize("traces", [False, True])
+def test_a_package_sends_spans_only_if_it_is_built_for_traces(tmp_path, runtime, traces):
+    folder = package.functions()["aws-ingest"]
+    requirements = package.requirements_of(folder, traces=traces)
+    package._collect(folder, requirements, tmp_path / "task", layout_of("aws-ingest"), None)
+    claim = "from helios.adapters.otlp import OtlpTracer"
+    if not traces:
+        claim = f"import importlib.util\nassert importlib.util.find_spec('opentelemetry') is None\n{CONFIGURED}"
+    assert holds(claim, LAMBDA, tmp_path / "task", runtime)
+
+
 @pytest.mark.parametrize("name", ON_AWS)
 def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tmp_path, runtime):
     task = unpacked(name, tmp_path / "task")
     assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, runtime)
+
+
+@pytest.mark.parametrize("name", built_for_clouds(ON_AWS))
+def test_a_package_for_the_cloud_runs_on_lambda_s_python_from_its_bytecode(name, tmp_path, runtime, lambda_python):
+    task = unpacked(name, tmp_path / "task", native=False)
+    claim = (
+        "import os, handler, helios.errors as module; assert callable(handler.handler); "
+        "assert module.__cached__.endswith('cpython-313.pyc') and os.path.exists(module.__cached__)"
+    )
+    assert holds(claim, LAMBDA, task, runtime, python=lambda_python)
+
+
+def test_terraform_has_the_runtime_that_packages_are_built_for():
+    text = (package.ROOT / "infra/terraform/aws/variables.tf").read_text()
+    assert f'default     = "python{package.LAMBDA_PYTHON}"' in text
 
 
 @pytest.mark.parametrize("name", ON_AWS)
@@ -114,7 +176,7 @@ def test_a_package_for_aws_has_the_module_that_its_functions_share(name, tmp_pat
 def test_an_unpacked_package_for_azure_needs_nothing_else(tmp_path):
     """The worker adds .python_packages to the path, after the folder of host.json."""
     task = unpacked("azure", tmp_path / "task")
-    claim = "import function_app; assert len(function_app.app.get_functions()) == 2"
+    claim = "import function_app; assert len(function_app.app.get_functions()) == 3"
     assert holds(claim, ELSEWHERE, task, task / LAYOUTS["azure"].packages)
     assert (task / "host.json").is_file()
 
@@ -126,6 +188,96 @@ def test_an_unpacked_package_for_gcp_needs_its_requirements_and_nothing_else(tmp
     requirements = ["--require-hashes", "--no-deps", "--requirement", task / "requirements.txt"]
     subprocess.run([uv, "pip", "install", "--quiet", "--target", site, *requirements], check=True, timeout=120)
     assert holds("import main; assert callable(main.ingest)", ELSEWHERE, task, site)
+
+
+FLOWS = """
+[[flow]]
+name = "parcel"
+key = "order_id"
+window_seconds = 30
+grace_seconds = 60
+
+[[flow.leg]]
+name = "picked"
+type = "OrderPlaced"
+source = "aws"
+
+[[flow.leg]]
+name = "packed"
+type = "Packed"
+source = "warehouse"
+"""
+
+SOURCES = """
+[[source]]
+name = "warehouse"
+proof = { scheme = "hmac", header = "x-signature" }
+id = "id"
+type = "type"
+"""
+
+
+@pytest.fixture
+def declared(tmp_path):
+    """A user's own declarations."""
+    flows, sources = tmp_path / "my-flows.toml", tmp_path / "my-sources.toml"
+    flows.write_text(FLOWS)
+    sources.write_text(SOURCES)
+    return package.declarations(flows, sources)
+
+
+@pytest.mark.servers
+def test_a_function_uses_the_declarations_in_its_package(tmp_path, monkeypatch, declared, pool, database_url, runtime):
+    monkeypatch.setattr(package, "NATIVE", tmp_path / "build")
+    built = package.build("aws-ingest", native=True, declared=declared)
+    assert not package.build("aws-ingest", native=True, declared=declared).fresh
+    with zipfile.ZipFile(built.path) as archive:
+        archive.extractall(tmp_path / "task")
+    event = sqs_event(eventbridge("1").body)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", INVOKE, tmp_path / "task", runtime],
+        env=LAMBDA
+        | {
+            "HELIOS_DATABASE_URL": database_url,
+            "HELIOS_FLOWS_FILE": "flows.toml",
+            "HELIOS_SOURCES_FILE": "sources.toml",
+            "POWERTOOLS_METRICS_NAMESPACE": "Helios",
+        },
+        cwd=tmp_path / "task",
+        input=json.dumps(event).encode(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    with pool.connection() as connection:
+        assert connection.execute("SELECT flow, key FROM flow_instances").fetchall() == [("parcel", "ORD-1")]
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH_CLOUD)
+def test_terraform_names_the_place_of_the_declarations(name):
+    """The folder into which the cloud unpacks the package."""
+    cloud = name.partition("-")[0]
+    text = (package.ROOT / f"infra/terraform/{cloud}/main.tf").read_text()
+    assert layout_of(name).runs_in in text
+    assert "flows.toml" in text
+
+
+def test_a_wrong_declaration_stops_the_build(tmp_path, capsys):
+    flows = tmp_path / "flows.toml"
+    flows.write_text(FLOWS)  # names a source that is not declared
+    assert package.main(["--flows", str(flows), "gcp"]) == 1
+    assert "flows.toml, line 16: flow[0].leg[1].source" in capsys.readouterr().err
+
+
+def test_a_receiver_that_needs_what_the_packages_lack_stops_the_build(tmp_path, capsys):
+    file = tmp_path / "notifications.toml"
+    file.write_text('[[receiver]]\nname = "oncall"\nkind = "pagerduty"\n')
+    assert package.main(["--notifications", str(file), "aws-sweep"]) == 1
+    assert "the receiver oncall is of the kind pagerduty, which needs Apprise" in capsys.readouterr().err
+
+    file.write_text('[[receiver]]\nname = "ops"\nkind = "webhook"\nurl = "https://hooks.example.com/helios"\n')
+    assert package.declarations(notifications=file) == {"notifications.toml": file}
 
 
 @pytest.mark.parametrize("name", VENDORED)
@@ -148,20 +300,21 @@ def test_a_package_for_the_cloud_is_within_the_limits_and_has_no_sdk(name):
     foreign = {entry for entry in packages if entry.split("/")[0] in SDKS and not entry.startswith(own)}
     assert foreign == set()
     libraries = [entry for entry in entries if ".cpython-" in entry and entry.endswith(".so")]
-    assert all("cpython-311-x86_64-linux-gnu" in library for library in libraries)
+    tag = f"cpython-{package.target_of(name, 'x86_64').python.replace('.', '')}"
+    assert all(f"{tag}-x86_64-linux-gnu" in library for library in libraries)
     assert built.fits
 
 
 @pytest.mark.parametrize("name", built_for_clouds(ON_AWS))
 def test_a_package_for_arm64_has_only_libraries_for_arm64(name):
-    """Each compiled module is for that processor and for Python 3.12, whose Amazon Linux is new enough for it."""
+    """Each compiled module is for that processor and for Lambda's Python."""
     built = package.build(name, native=False, architecture="arm64")
     assert built.path.parent.name == "arm64"
     with zipfile.ZipFile(built.path) as archive:
         libraries = [entry for entry in archive.namelist() if entry.endswith(".so")]
         machines = {int.from_bytes(archive.read(entry)[18:20], "little") for entry in libraries}
     assert machines == {ELF_AARCH64}
-    assert {"cpython-312-aarch64-linux-gnu.so", "abi3.so"} >= {entry.partition(".")[2] for entry in libraries}
+    assert {"cpython-313-aarch64-linux-gnu.so", "abi3.so"} >= {entry.partition(".")[2] for entry in libraries}
     assert built.fits
 
 

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from local.stack.ports import HOST, PortTaken, free_port, require_free
+from helios.processes.ports import HOST, PortTaken, free_port, require_free
 
 
 def test_a_taken_port_names_the_port_the_setting_and_the_process():

@@ -1,5 +1,6 @@
 """A service starts, becomes ready, is stopped, and never outlives its supervisor."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from local.stack import reaper
+from helios.processes import reaper
+from helios.processes.process import Process, ServiceFailed, scrubbed_environment
 from local.stack.config import REPOSITORY
-from local.stack.process import Process, ServiceFailed, scrubbed_environment
-from tests.local.processes import is_alive, wait_until_gone
+from tests.support.processes import is_alive, wait_until_gone
 
 # A service whose child leaves its session and ignores SIGTERM, so it is hard to find and to end.
 STUBBORN = """
@@ -28,7 +29,7 @@ time.sleep(600)
 SUPERVISOR = """
 import sys, time
 from pathlib import Path
-from local.stack.process import Process
+from helios.processes.process import Process
 process = Process("stubborn", [sys.executable, "-c", Path(sys.argv[1]).read_text()], log=Path(sys.argv[2]))
 process.wait_ready(lambda: Path(sys.argv[2]).read_text().count("\\n") == 2, seconds=20)
 print("ready", flush=True)
@@ -52,7 +53,8 @@ def orphans(tmp_path):
         finally:
             supervisor.kill()
             for pid in filter(is_alive, pids):  # no other process ends a grandchild whose reaper was killed
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has ended in the meantime
+                    os.kill(pid, signal.SIGKILL)
 
 
 def test_killing_the_supervisor_leaves_no_orphan(orphans):

@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import accepts
+from helios.processes.process import scrubbed_environment
+from helios.processes.server import Command
 from local.aws import resources
 from local.aws.ministack import Ministack
 from local.canary.sns import Server
 from local.stack.config import REPOSITORY
 from local.stack.credentials import Credentials
-from local.stack.ports import HOST, free_port
-from local.stack.probes import accepts
-from local.stack.process import scrubbed_environment
-from local.stack.server import Command
 from tests.support.listener import listening, serving
 
 DASHBOARD = "http://localhost:5173"

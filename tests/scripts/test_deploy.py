@@ -12,12 +12,15 @@ import pytest
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.model.tokens import digest
 from scripts.deploy import (
+    aws_account,
     bootstrap_aws,
     bootstrap_azure,
     clouds,
     dashboard_upload,
+    declarations,
     deploy,
     destroy,
+    preview,
     terraform,
     tfvars,
 )
@@ -55,17 +58,19 @@ def titles(output):
     return re.findall(r"^ ?\d+\. (.*)$", output, flags=re.MULTILINE)
 
 
-def test_a_dry_run_shows_the_roots_in_order_and_aws_again_at_the_end():
+def test_a_dry_run_shows_the_addresses_first_and_then_each_root_once():
     done = ran("deploy", "--dry-run")
     assert done.returncode == 0, done.stderr
     applied = [title for title in titles(done.stdout) if ": apply" in title or "database" in title]
     assert applied == [
+        "gcp: apply module.network only",
+        "azure: apply module.network only",
         "aws: apply module.network and module.database only",
+        "create the roles of the database, and set their passwords",
         "migrate the database from this machine",
         "aws: apply",
         "gcp: apply",
         "azure: apply",
-        "aws: apply again, to admit the other clouds",
     ]
     assert titles(done.stdout)[-1].startswith("publish one order through each cloud")
     assert done.stdout.endswith("Nothing was changed: this was a dry run.\n")
@@ -99,6 +104,15 @@ def test_a_client_needs_a_deployment_of_aws():
     done = ran("deploy", "--cloud", "gcp", "--client", "me=203.0.113.1/32")
     assert done.returncode == EXIT_NOT_READY
     assert "--client changes the firewall in AWS: deploy AWS too" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "commands"), [((), ["", ""]), (("--no-canary",), [" --now"] * 2), (("--no-release",), [])]
+)
+def test_each_cloud_that_divides_calls_is_released_after_its_apply(option, commands):
+    plan = ran("deploy", "--dry-run", *option).stdout
+    released = re.findall(r"scripts.deploy.release --cloud (\w+)(.*)$", plan, flags=re.MULTILINE)
+    assert released == list(zip(("aws", "gcp"), commands, strict=False))
 
 
 def test_a_removal_has_the_opposite_order():
@@ -169,6 +183,13 @@ def test_a_bootstrap_creates_the_deployer_and_trusts_one_branch(script, argument
     assert "github" not in without_github.stdout
 
 
+@pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
+def test_an_environment_trusts_the_environment_of_that_name_alone(script, arguments):
+    shown = ran(script, *arguments, "--github", "octo-org/shop", "--env", "prod", "--dry-run").stdout
+    assert "repo:octo-org/shop:environment:prod" in shown
+    assert "refs/heads/main" not in shown
+
+
 @pytest.mark.parametrize("name", ["shop", "octo-org/*", "octo-org/shop:ref", "../shop"])
 def test_a_repository_that_would_widen_the_trust_is_refused(name):
     done = ran("bootstrap_aws", *BOOTSTRAPS["bootstrap_aws"], "--github", name, "--dry-run")
@@ -177,13 +198,139 @@ def test_a_repository_that_would_widen_the_trust_is_refused(name):
 
 
 def test_the_deployer_on_aws_may_manage_the_functions_roles_but_not_its_own():
-    (statement,) = bootstrap_aws._ROLE_POLICY["Statement"]
+    allowed, *_ = bootstrap_aws.role_policy("helios-stage")["Statement"]
     arn = "arn:aws:iam::123456789012:role/"
-    assert fnmatch(f"{arn}helios-ingest", statement["Resource"])
-    assert not fnmatch(f"{arn}{bootstrap_aws._ROLE}", statement["Resource"])
+    assert fnmatch(f"{arn}helios-stage-ingest", allowed["Resource"])
+    assert not fnmatch(f"{arn}{bootstrap_aws.deployer('helios-stage')}", allowed["Resource"])
+    assert not fnmatch(f"{arn}helios-prod-ingest", allowed["Resource"])
     used = ["CreateRole", "DeleteRole", "GetRole", "PassRole", "TagRole", "PutRolePolicy", "DeleteRolePolicy"]
     used += ["GetRolePolicy", "ListRolePolicies", "ListAttachedRolePolicies", "ListInstanceProfilesForRole"]
-    assert all(any(fnmatch(f"iam:{action}", allowed) for allowed in statement["Action"]) for action in used)
+    used += ["UpdateRoleDescription", "UpdateAssumeRolePolicy", "PutRolePermissionsBoundary"]
+    assert all(fnmatch(f"iam:{action}", allowed["Action"]) for action in used)
+    assert not any(fnmatch(f"iam:{action}", allowed["Action"]) for action in ("CreateUser", "CreatePolicyVersion"))
+
+
+def test_the_deployer_on_aws_can_create_and_change_roles_only_within_the_boundary():
+    """The key is missing in the request for a role without a boundary, and StringNotLike then matches."""
+    _, unbounded, removal = bootstrap_aws.role_policy("helios")["Statement"]
+    assert unbounded["Effect"] == removal["Effect"] == "Deny"
+    assert {"iam:CreateRole", "iam:PutRolePolicy", "iam:AttachRolePolicy"} <= set(unbounded["Action"])
+    assert unbounded["Condition"] == {
+        "StringNotLike": {"iam:PermissionsBoundary": "arn:aws:iam::*:policy/boundary-helios"}
+    }
+    assert removal["Action"] == "iam:DeleteRolePermissionsBoundary"
+
+
+def test_the_boundary_allows_what_some_function_needs_and_nothing_more():
+    """Every action in the root's and the module's policies, on resources of the deployment's name."""
+    modules = clouds.TERRAFORM / "modules/aws/function/main.tf"
+    code = (CLOUDS["aws"].root / "main.tf").read_text() + modules.read_text()
+    needed = set(re.findall(r'"((?:sqs|secretsmanager|events|execute-api|logs|ec2):[A-Z]\w+)"', code))
+    policy = bootstrap_aws.boundary_policy("helios-stage")
+    assert {action for statement in policy["Statement"] for action in statement["Action"]} == needed
+    unnamed = {statement["Sid"] for statement in policy["Statement"] if "helios-stage" not in statement["Resource"]}
+    assert unnamed == {"Clients", "Network"}
+
+
+@pytest.mark.parametrize("name", ["helios-", "he--lios", "Helios", "*", "h", "a-name-longer-than-20-x"])
+def test_a_prefix_that_terraform_would_refuse_is_refused(name):
+    done = ran("bootstrap_aws", *BOOTSTRAPS["bootstrap_aws"], "--name", name, "--dry-run")
+    assert done.returncode == 2
+    assert "single hyphens, such as helios-stage" in done.stderr
+
+
+@pytest.mark.parametrize(("script", "arguments"), BOOTSTRAPS.items())
+def test_an_environment_has_its_own_state_settings_and_names(script, arguments):
+    done = ran(script, *arguments, "--env", "stage", "--dry-run")
+    source = script.removeprefix("bootstrap_")
+    assert f"write infra/terraform/{source}/backend-stage.hcl unless it exists" in done.stdout
+    assert f"helios/stage/{source}" in done.stdout
+    assert f"write infra/terraform/{source}/stage.tfvars unless it exists" in done.stdout
+    assert re.search(r'name = "helios-?stage"', done.stdout)
+
+
+def test_every_step_of_an_environment_names_it():
+    done = ran("deploy", "--dry-run", "--env", "stage")
+    commands = re.findall(r"^      (?:cd \S+ && )?(.*)$", done.stdout, flags=re.MULTILINE)
+    terraform_commands = [command for command in commands if command.startswith("terraform")]
+    assert len(terraform_commands) == 9
+    assert all("stage.tfvars" in command or "backend-stage.hcl" in command for command in terraform_commands)
+    assert [command for command in commands if "scripts.deploy." in command and "--env stage" not in command] == []
+    removal = ran("destroy", "--dry-run", "--env", "stage").stdout
+    assert removal.count("-var-file=stage.tfvars") == len(CLOUDS)
+
+
+def test_the_environment_keeps_terraform_s_data_apart():
+    assert CLOUDS["aws"]._replace(environment="stage").data_folder == {"TF_DATA_DIR": ".terraform-stage"}
+    assert CLOUDS["aws"].data_folder == {}
+
+
+ACCOUNT = """#!/bin/sh
+case "$*" in
+  *get-account-settings*) echo LIMIT ;;
+  *describe-db-engine-versions*) echo VERSIONS ;;
+  *) echo "{}" ;;
+esac
+"""
+
+
+@pytest.fixture
+def account(tmp_path, monkeypatch):
+    """Writes a stand-in for Amazon's command line that returns these limits of the account."""
+    monkeypatch.setattr(clouds, "TERRAFORM", tmp_path)
+    (tmp_path / "aws").mkdir()
+
+    def limits(concurrency, versions='["17.7"]'):
+        program = tmp_path / "bin/aws"
+        program.parent.mkdir()
+        program.write_text(ACCOUNT.replace("LIMIT", str(concurrency)).replace("VERSIONS", f"'{versions}'"))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+        return CLOUDS["aws"]
+
+    return limits
+
+
+def test_a_new_account_is_large_enough_for_the_defaults(account):
+    aws = account(10)
+    assert aws_account.problems(aws) == []
+    assert aws_account.reservations(aws) == {}
+
+
+def test_too_much_concurrency_for_the_account_is_reported(account):
+    aws = account(10)
+    aws.settings.write_text('region = "eu-central-1"\ningest_concurrency = 10\n')
+    (reason,) = aws_account.problems(aws)
+    assert "ingest_concurrency is 10, and this account may run 10 functions at once" in reason
+    assert "Set ingest_concurrency to 5 in terraform.tfvars" in reason
+
+
+def test_a_region_without_the_version_of_aurora_is_reported(account):
+    (reason,) = aws_account.problems(account(1000, versions="[]"))
+    assert reason.startswith("aws: this region has no Aurora PostgreSQL 17: set database_major_version")
+
+
+def test_the_api_gets_a_reservation_where_the_account_has_enough(account):
+    aws = account(1000)
+    assert aws_account.reservations(aws) == {"reserved_concurrency": {"api": 50}}
+    aws.settings.write_text("reserved_concurrency = { api = 20 }\n")
+    assert aws_account.reservations(aws) == {}
+
+
+def test_an_account_that_does_not_answer_stops_nothing(account, capsys):
+    aws = account("AccessDenied >&2; exit 254")
+    assert aws_account.problems(aws) == []
+    assert aws_account.reservations(aws) == {}
+    assert "get-account-settings" in capsys.readouterr().err
+
+
+def test_the_defaults_are_those_of_the_root():
+    text = (CLOUDS["aws"].root / "variables.tf").read_text()
+    for name, value in (
+        ("ingest_concurrency", aws_account.DEFAULT_INGEST_CONCURRENCY),
+        ("database_major_version", aws_account.DEFAULT_MAJOR_VERSION),
+    ):
+        assert re.search(rf'variable "{name}" \{{\n.*\n.*\n  default += {value}\n', text), name
 
 
 def test_the_id_of_the_new_identity_is_read_when_it_is_needed(tmp_path, monkeypatch):
@@ -261,7 +408,15 @@ output "database_url" {
   value     = "postgresql://helios:pw@db.example.org/helios?sslmode=require"  # pragma: allowlist secret
   sensitive = true
 }
-output "egress_address" { value = "198.51.100.7" }
+output "database_urls" {
+  value = {
+    for role in ["admin", "migrate", "api", "aws", "gcp", "azure"] :
+    role => "postgresql://helios_${role}:pw@db.example.org/helios?sslmode=require"  # pragma: allowlist secret
+  }
+  sensitive = true
+}
+module "network" { source = "./network" }
+output "egress_address" { value = module.network.address }
 output "database_clients" { value = var.database_clients }
 variable "deletion_protection" {
   type    = bool
@@ -274,6 +429,12 @@ terraform {
 """
 
 
+NETWORK = """
+resource "terraform_data" "address" { input = "198.51.100.7" }
+output "address" { value = terraform_data.address.output }
+"""
+
+
 @pytest.fixture
 def roots(tmp_path, monkeypatch):
     """Roots without resources, which a real Terraform applies in a temporary folder."""
@@ -283,6 +444,8 @@ def roots(tmp_path, monkeypatch):
     for name in CLOUDS:
         (tmp_path / name).mkdir()
         (tmp_path / name / "main.tf").write_text(ROOT)
+        (tmp_path / name / "network").mkdir()
+        (tmp_path / name / "network/main.tf").write_text(NETWORK)
         (tmp_path / name / "backend.hcl").write_text('path = "state"\n')
     return tmp_path
 
@@ -294,21 +457,45 @@ def of_roots(*, clients, names=tuple(CLOUDS)):
 
 
 def test_outputs_of_aws_reach_the_other_roots_and_their_addresses_reach_aws(roots):
-    """A real Terraform applies the roots in the plan's order; secrets are passed in the environment."""
+    """A real Terraform applies the roots in the plan's order; secrets are passed in the environment.
+
+    AWS admits the addresses of the other clouds before their functions are made.
+    """
     plan = of_roots(clients={"me": "203.0.113.1/32"})
-    run(plan)
+    applied = [step.title for step in plan].index("aws: apply")
+    run(plan[: applied + 1])
     assert terraform.outputs(CLOUDS["aws"])["database_clients"] == {
         "me": "203.0.113.1/32",
         "gcp": "198.51.100.7/32",
         "azure": "198.51.100.7/32",
     }
+    run(plan[applied + 1 :])
     passed = next(step for step in plan if step.title == "gcp: apply").environment()
     assert passed == {
-        "TF_VAR_database_url": DATABASE_URL,
+        "TF_VAR_database_url": DATABASE_URL.replace("helios:", "helios_gcp:"),
         "TF_VAR_notify_url": "https://api.example.org/api/v1/relay/notify",
         "TF_VAR_notify_secret": "s3cret",
     }
     assert not any("s3cret" in str(step.command) for step in plan)
+
+
+def test_a_preview_plans_each_root_with_the_outputs_of_the_others(roots, monkeypatch, capfd):
+    run(of_roots(clients={"me": "203.0.113.1/32"}))
+    for module in (preview, declarations):
+        monkeypatch.setattr(module, "not_ready" if module is preview else "problems", lambda _: [])
+    monkeypatch.setattr(deploy, "packages", lambda _: [])
+    monkeypatch.setattr(aws_account, "reservations", lambda _: {})
+
+    assert preview.main([]) == 0
+    assert "A deployment would change: no cloud" in capfd.readouterr().out
+    assert preview.main(["--drift"]) == 0
+
+    (roots / "gcp/more.tf").write_text('output "more" { value = "text" }\n')
+    assert preview.main([]) == 0
+    assert "A deployment would change: gcp" in capfd.readouterr().out
+    (roots / "gcp/more.tf").write_text('output "more" { value = missing }\n')
+    assert preview.main([]) == 1
+    assert "preview: gcp: terraform plan exited with 1" in capfd.readouterr().err
 
 
 def test_a_client_may_connect_until_it_is_removed(roots):
@@ -319,32 +506,76 @@ def test_a_client_may_connect_until_it_is_removed(roots):
         "gcp": "198.51.100.7/32",
         "azure": "198.51.100.7/32",
     }
-    assert deploy.database_unreachable({}) == []
+    assert deploy.database_unreachable(CLOUDS["aws"], {}) == []
 
 
 def test_the_addresses_of_other_clouds_do_not_make_the_database_reachable(roots):
     run(of_roots(clients={}))
-    assert deploy.database_unreachable({})
-    assert deploy.database_unreachable({"me": None})
-    assert deploy.database_unreachable({"me": "203.0.113.1/32"}) == []
+    assert deploy.database_unreachable(CLOUDS["aws"], {})
+    assert deploy.database_unreachable(CLOUDS["aws"], {"me": None})
+    assert deploy.database_unreachable(CLOUDS["aws"], {"me": "203.0.113.1/32"}) == []
 
 
 def test_an_existing_database_has_its_own_firewall(roots, monkeypatch):
     settings = roots / "aws/terraform.tfvars"
     settings.write_text('# database_url = "none yet"\n')
-    assert deploy.database_unreachable({})
+    assert deploy.database_unreachable(CLOUDS["aws"], {})
     settings.write_text(f'region = "eu-central-1"\ndatabase_url="{DATABASE_URL}"\n')
-    assert deploy.database_unreachable({}) == []
+    assert deploy.database_unreachable(CLOUDS["aws"], {}) == []
     settings.unlink()
     monkeypatch.setenv("TF_VAR_database_url", DATABASE_URL)
-    assert deploy.database_unreachable({}) == []
+    assert deploy.database_unreachable(CLOUDS["aws"], {}) == []
 
 
 def test_packages_are_built_for_the_architecture_of_the_aws_root(roots):
     settings = roots / "aws/terraform.tfvars"
-    assert "x86_64" in str(deploy._packages([CLOUDS["aws"]])[0].command)
+    assert "x86_64" in str(deploy.packages([CLOUDS["aws"]])[0].command)
     settings.write_text('architecture = "arm64" # a fifth less\n')
-    assert "arm64" in str(deploy._packages([CLOUDS["aws"]])[0].command)
+    assert "arm64" in str(deploy.packages([CLOUDS["aws"]])[0].command)
+
+
+def declare(roots, kind, files):
+    """Name a file of flows or of sources in each root's settings."""
+    for cloud, file in files.items():
+        (roots / cloud / "terraform.tfvars").write_text(f'{kind}_file = "{file}"\n')
+
+
+def test_packages_contain_the_declarations_that_the_roots_name(roots):
+    (roots / "flows.toml").write_text("# flows")
+    declare(roots, "flows", dict.fromkeys(CLOUDS, "../flows.toml"))
+    assert declarations.problems(None) == []
+    for cloud, step in zip(CLOUDS.values(), deploy.packages(list(CLOUDS.values())), strict=True):
+        assert f"--flows={cloud.root}/../flows.toml" in str(step.command)
+
+
+def test_declarations_that_are_missing_or_differ_between_the_clouds_are_reported(roots):
+    (roots / "flows.toml").write_text("# flows")
+    (roots / "other.toml").write_text("# other flows")
+    declare(roots, "flows", {"aws": "../flows.toml", "gcp": "../other.toml", "azure": "../flows.toml"})
+    (reason,) = declarations.problems(None)
+    assert reason.startswith("flows_file must be the same for every cloud (aws: ")
+    declare(roots, "sources", {"gcp": "../sources.toml"})
+    reasons = declarations.problems(None)
+    assert f"gcp: sources_file names {roots}/gcp/../sources.toml, which is no file" in reasons
+
+
+def test_the_packages_of_aws_alone_contain_the_receivers_of_notifications(roots):
+    declare(roots, "notifications", {"aws": "../notifications.toml"})
+    (reason,) = declarations.problems(None)
+    assert reason == f"aws: notifications_file names {roots}/aws/../notifications.toml, which is no file"
+
+    (roots / "notifications.toml").write_text("# receivers")
+    assert declarations.problems(None) == []
+    steps = [str(step.command) for step in deploy.packages(list(CLOUDS.values()))]
+    assert [f"--notifications={roots}/aws/../notifications.toml" in step for step in steps] == [True, False, False]
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_packages_have_what_spans_require_only_where_the_root_names_a_collector(roots, cloud):
+    settings = roots / cloud / "terraform.tfvars"
+    for text, is_added in (("", False), ("otlp_url = null\n", False), ('otlp_url = "https://collector:4318"\n', True)):
+        settings.write_text(text)
+        assert ("--traces" in str(deploy.packages([CLOUDS[cloud]])[0].command)) == is_added
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import math
 from datetime import UTC, datetime
 
-from helios.model.events import SOURCES
+from helios.model.sources import BUILT_IN
 from scripts.simulator.anomalies import Injection
 from scripts.simulator.plan import Emission, Planner
 from scripts.simulator.schedule import Schedule
@@ -11,7 +11,9 @@ from scripts.simulator.schedule import Schedule
 START = datetime(2025, 11, 26, 12, tzinfo=UTC)
 
 
-def planner(*, seed=1, via="webhook", sources=SOURCES, error_rate=0.05, jitter=1.5, lateness=5.0) -> Planner:
+def planner(
+    *, seed=1, via="webhook", sources=BUILT_IN, error_rate=0.05, jitter=1.5, lateness=5.0, varied=0.0, lost=False
+) -> Planner:
     return Planner(
         seed=seed,
         start=START,
@@ -20,6 +22,8 @@ def planner(*, seed=1, via="webhook", sources=SOURCES, error_rate=0.05, jitter=1
         error_rate=error_rate,
         jitter=jitter,
         lateness=lateness,
+        varied=varied,
+        lost=lost,
     )
 
 

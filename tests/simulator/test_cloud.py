@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from local.stack.ports import free_port
+from helios.processes.ports import free_port
 from scripts.simulator.__main__ import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
 from scripts.simulator.answers import Answer, Publisher
 from scripts.simulator.eventbridge import MOST_ENTRIES, EventBridge
@@ -80,7 +80,7 @@ def test_a_bus_gives_each_event_its_id(aws):
     entry = aws.calls[0]["Entries"][0]
     assert (entry["EventBusName"], entry["DetailType"]) == ("helios", "OrderPlaced")
     assert json.loads(entry["Detail"])["order_id"] == emissions[0].order_id
-    assert entry["Time"] == emissions[0].time.timestamp()
+    assert entry["Time"] == emissions[0].time.replace(microsecond=0).timestamp()
 
 
 def test_the_entries_of_a_call_can_fail_separately(aws):

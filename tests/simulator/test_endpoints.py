@@ -6,7 +6,7 @@ import json
 import pytest
 
 from helios.errors import ConfigurationError
-from helios.model.events import SOURCES
+from helios.model.sources import BUILT_IN
 from scripts.simulator.endpoints import connect, find
 
 AWS_LOCAL = {"AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
@@ -36,7 +36,7 @@ def profile(monkeypatch, tmp_path):
     ids=["local", "real"],
 )
 def test_the_endpoints_are_all_emulators_or_all_real_clouds(environ, emulated):
-    endpoints = find(SOURCES, allow_mixed=False, environ=environ)
+    endpoints = find(BUILT_IN, allow_mixed=False, environ=environ)
 
     assert [endpoint.emulated for endpoint in endpoints.values()] == [emulated] * 3
 
@@ -118,13 +118,13 @@ def test_without_a_key_and_a_sign_in_the_error_says_what_to_do(az):
 def test_a_mix_of_emulators_and_real_clouds_is_refused(environ):
     """A forgotten variable must not send test events to a real cloud, or real events to an emulator."""
     with pytest.raises(ConfigurationError, match="--allow-mixed") as refused:
-        find(SOURCES, allow_mixed=False, environ=environ)
+        find(BUILT_IN, allow_mixed=False, environ=environ)
 
     assert "very-secret" not in str(refused.value)
 
 
 def test_a_mix_is_allowed_by_the_option():
-    assert len(find(SOURCES, allow_mixed=True, environ=AWS_LOCAL | GCP_REAL | AZURE_LOCAL)) == 3
+    assert len(find(BUILT_IN, allow_mixed=True, environ=AWS_LOCAL | GCP_REAL | AZURE_LOCAL)) == 3
 
 
 def test_an_endpoint_in_a_profile_is_used(profile):
@@ -134,7 +134,7 @@ def test_an_endpoint_in_a_profile_is_used(profile):
 
     assert (endpoint.address, endpoint.emulated) == ("http://127.0.0.1:4566", True)
     with pytest.raises(ConfigurationError, match="--allow-mixed"):
-        find(SOURCES, allow_mixed=False, environ=AWS_REAL | GCP_REAL | AZURE_REAL)
+        find(BUILT_IN, allow_mixed=False, environ=AWS_REAL | GCP_REAL | AZURE_REAL)
 
 
 def test_a_region_in_a_profile_is_used(profile):

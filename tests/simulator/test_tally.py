@@ -1,7 +1,9 @@
 """Whether an answer was the expected one, and the counts of a run."""
 
 import pytest
+from msgspec.structs import replace
 
+from helios.model.balances import MANIFEST_TYPE
 from scripts.simulator.anomalies import Injection, Truth
 from scripts.simulator.answers import Answer
 from scripts.simulator.tally import MAX_COMPLAINTS, Latencies, Tally
@@ -109,3 +111,13 @@ def test_quantiles_are_within_two_percent():
 
 def test_without_latencies_there_is_no_quantile():
     assert Latencies().quantile(0.5) is None
+
+
+def test_manifests_are_no_traffic_but_must_be_accepted(tally, emission):
+    manifest = replace(emission, type=MANIFEST_TYPE)
+    tally.record_sent(manifest)
+    tally.record_final(manifest, ACCEPTED, latency=0.01)
+    assert (tally.sent.total(), tally.answered.total(), tally.wrong) == (0, 0, 0)
+
+    tally.record_final(manifest, FAILED, latency=0.01)
+    assert tally.wrong == 1

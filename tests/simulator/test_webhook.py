@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from helios.model.events import SOURCES
-from local.stack.ports import free_port
+from helios.model.sources import BUILT_IN
+from helios.processes.ports import free_port
 from scripts.simulator.__main__ import EXIT_OK, EXIT_USAGE, EXIT_WRONG, main
 from scripts.simulator.run import SAME_SIGNAL_S
 
@@ -50,7 +50,7 @@ def test_every_event_arrives_once(helios, files, summary):
     assert status == EXIT_OK
     assert {source: row["accepted"] for source, row in summary()["sources"].items()} == stored
     assert stored.total() == 500
-    assert [stored[source] / 500 for source in SOURCES] == pytest.approx([0.4, 0.3, 0.3], abs=0.02)
+    assert [stored[source] / 500 for source in BUILT_IN] == pytest.approx([0.4, 0.3, 0.3], abs=0.02)
 
 
 def test_the_truth_equals_the_records_of_helios(helios, files, summary, truth):

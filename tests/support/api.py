@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import scrubbed_environment
-from local.stack.server import Command
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import scrubbed_environment
+from helios.processes.server import Command
 
 ROOT = Path(__file__).parents[2]
 """The repository, where child processes find ``tests`` and ``functions``."""
@@ -47,11 +47,10 @@ class Api(Command):
         port = free_port()
         self.url = f"http://{HOST}:{port}"
         crash = ["tests.support.crash", crash_at, "-m"] if crash_at else []
-        uvicorn = ["uvicorn", "--factory", "helios.api:create_app", "--host", HOST, "--port", str(port)]
-        options = ["--loop", "uvloop", "--http", "httptools", "--no-access-log"]
+        server = ["helios.api", "--host", HOST, "--port", str(port)]
         super().__init__(
             "api",
-            [sys.executable, "-m", *crash, *uvicorn, *options],
+            [sys.executable, "-m", *crash, *server],
             env=scrubbed_environment(
                 HELIOS_DATABASE_URL=database_url,
                 HELIOS_REDIS_URL=redis_url,

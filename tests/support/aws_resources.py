@@ -8,6 +8,9 @@ from local.aws import resources
 from local.aws.resources import Clients
 from local.stack.config import BUS, QUEUE, SCHEDULE
 
+_ALIAS = ":live"
+"""Terraform's functions are called through an alias, and the deployer's directly."""
+
 _FUNCTION = ("FunctionName", "Runtime", "Handler", "Timeout", "MemorySize")
 _MAPPING = ("BatchSize", "MaximumBatchingWindowInSeconds", "FunctionResponseTypes", "ScalingConfig")
 _QUEUE = ("VisibilityTimeout", "MessageRetentionPeriod")
@@ -78,7 +81,7 @@ def _mappings(clients: Clients) -> dict[str, Any]:
     """The mapping of each queue to its function."""
     return {
         mapping["EventSourceArn"].rpartition(":")[2]: {
-            "function": mapping["FunctionArn"].rpartition(":")[2],
+            "function": mapping["FunctionArn"].removesuffix(_ALIAS).rpartition(":")[2],
             **{field: mapping.get(field) for field in _MAPPING},
         }
         for mapping in clients.functions.list_event_source_mappings()["EventSourceMappings"]
@@ -106,7 +109,9 @@ def _rule(clients: Clients, name: str, bus: str) -> dict[str, Any]:
     return {
         "pattern": json.loads(rule.get("EventPattern") or "null"),
         "schedule": rule.get("ScheduleExpression"),
-        "targets": sorted([target["Id"], target["Arn"], target.get("DeadLetterConfig", {})] for target in targets),
+        "targets": sorted(
+            [target["Id"], target["Arn"].removesuffix(_ALIAS), target.get("DeadLetterConfig", {})] for target in targets
+        ),
     }
 
 
@@ -128,4 +133,4 @@ def _api(clients: Clients, id_: str, name: str) -> dict[str, Any]:
 
 def _function(uri: str) -> str:
     """The name of an integration's function, from its ARN or from the ARN of its invocation."""
-    return uri.rpartition(":function:")[2].removesuffix("/invocations")
+    return uri.rpartition(":function:")[2].removesuffix("/invocations").removesuffix(_ALIAS)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
+from helios.model.events import Key
 from local.stack.config import REPOSITORY
 from tests.support.client import EVENTBRIDGE, EVENTGRID, call
-from tests.support.deliveries import eventbridge, eventgrid
-from tests.support.envelopes import pubsub_message, pubsub_push
+from tests.support.deliveries import aws_key, azure_key, eventbridge, eventgrid
+from tests.support.envelopes import PUBSUB_PRODUCER, pubsub_message, pubsub_push
 
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 PATIENCE_MS = 30_000
@@ -49,16 +50,22 @@ class Dashboard:
         """Return when the indicator in the header shows this phase: connecting, live or waiting."""
         expect(self.page.locator(f"[data-phase={phase}]")).to_be_visible(timeout=PATIENCE_MS)
 
-    def rows(self) -> list[str]:
-        """The keys of the events in the list, ``source/id``, the newest first."""
+    def rows(self) -> list[Key]:
+        """The identities of the events in the list, the newest first. The rows of replayed events are left out."""
         every = "[...document.querySelectorAll('[data-row]')]"
-        keys: list[str] = self.page.evaluate(f"{every}.map((row) => row.dataset.row)")
-        return keys
+        texts: list[str] = self.page.evaluate(f"{every}.map((row) => row.dataset.row)")
+        return [_key(text) for text in texts if text.endswith("]")]
 
-    def wait_for_rows(self, keys: list[str]) -> None:
-        """Return when each of these keys is in the list."""
+    def row(self, key: Key, *, replay: bool = False) -> Locator:
+        """The row of an event, or the row that a replay of the event added."""
+        text = _row_text(key)
+        return self.page.locator(f"[data-row^='{text} replay ']" if replay else f"[data-row='{text}']")
+
+    def wait_for_rows(self, keys: list[Key]) -> None:
+        """Return when each of these events is in the list."""
         self.page.wait_for_function(
-            "(keys) => keys.every((key) => document.querySelector(`[data-row='${key}']`))", arg=keys
+            "(texts) => texts.every((text) => document.querySelector(`[data-row='${text}']`))",
+            arg=[_row_text(key) for key in keys],
         )
 
     def wait_for_total(self, total: int) -> None:
@@ -74,6 +81,16 @@ class Dashboard:
             f"([card, total]) => {number} >= total && String({number})", arg=[card, total], timeout=PATIENCE_MS
         )
         return int(shown.json_value())
+
+    @contextmanager
+    def refused(self, status: int) -> Iterator[None]:
+        """A block in which the API refuses one request with this status, which the browser logs as an error."""
+        known = len(self.faults)
+        with self.page.expect_console_message(lambda message: f"status of {status} " in message.text):
+            yield
+        (fault,) = self.faults[known:]
+        assert f"status of {status} " in fault
+        del self.faults[known:]
 
     def heap_megabytes(self) -> float:
         """The size of the JavaScript objects that are still in use."""
@@ -121,23 +138,36 @@ def opened(browser: Browser, url: str, *, name: str, **context: Any) -> Iterator
         assert dashboard.faults == [], dashboard.faults
 
 
-def post_events(url: str, count: int = 1, *, source: str = "aws") -> list[str]:
-    """The keys, ``source/id``, of new events that are stored through this API's webhooks."""
-    ids = [uuid.uuid4().hex for _ in range(count)]
-    for id_ in ids:
-        answer = call(url, *_request(source, id_))
+def post_events(url: str, count: int = 1, *, source: str = "aws") -> list[Key]:
+    """The identities of new events that are stored through this API's webhooks."""
+    keys = []
+    for _ in range(count):
+        key, path, body = _request(source, uuid.uuid4().hex)
+        answer = call(url, path, body)
         assert answer.body["status"] == "stored", answer
-    return [f"{source}/{id_}" for id_ in ids]
+        keys.append(key)
+    return keys
 
 
-def _request(source: str, id_: str) -> tuple[str, bytes]:
+def _request(source: str, id_: str) -> tuple[Key, str, bytes]:
     match source:
         case "aws":
-            return EVENTBRIDGE, eventbridge(id_).body
+            return aws_key(id_), EVENTBRIDGE, eventbridge(id_).body
         case "azure":
-            return EVENTGRID, eventgrid(id_).body
+            return azure_key(id_), EVENTGRID, eventgrid(id_).body
         case _:
-            return PUBSUB, json.dumps(pubsub_push(pubsub_message(id_, b"{}"))).encode()
+            body = json.dumps(pubsub_push(pubsub_message(id_, b"{}"))).encode()
+            return ("gcp", PUBSUB_PRODUCER, id_), PUBSUB, body
+
+
+def _row_text(key: Key) -> str:
+    """The ``data-row`` attribute of an event: its identity as JSON, as ``JSON.stringify`` writes it."""
+    return json.dumps(key, separators=(",", ":"), ensure_ascii=False)
+
+
+def _key(row_text: str) -> Key:
+    source, producer, id_ = json.loads(row_text)
+    return source, producer, id_
 
 
 def payment(order: str, *, amount: float) -> bytes:

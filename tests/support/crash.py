@@ -13,11 +13,20 @@ from functools import wraps
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from helios.adapters.archive.objects import Objects
+from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.aws import ApiGatewayBroadcaster
-from helios.adapters.postgres.counts import PostgresCountWriter
+from helios.adapters.guarded_http import Endpoint
+from helios.adapters.postgres import archive
+from helios.adapters.postgres.archive import PostgresArchiveTurn
+from helios.adapters.postgres.balances import PostgresBalances, PostgresBalanceTurn
 from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
+from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.events import PostgresEventWriter
-from helios.adapters.postgres.stream import PostgresConsumerOffset, PostgresStreamWriter
+from helios.adapters.postgres.incidents import PostgresIncidentTurn
+from helios.adapters.postgres.notifications import PostgresNotifications, PostgresRoutingTurn
+from helios.adapters.postgres.stream import PostgresConsumerOffset, PostgresOutbox, PostgresStreamWriter
+from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.services import ingest
 
@@ -42,13 +51,12 @@ STEPS = {
     "before-lookup": Step(RedisDedupeCache, "lookup", is_after=False, is_committed=False),
     "after-lookup": Step(RedisDedupeCache, "lookup", is_after=True, is_committed=False),
     "before-insert": Step(PostgresEventWriter, "insert", is_after=False, is_committed=False),
-    "before-count": Step(PostgresCountWriter, "add", is_after=False, is_committed=False),
     "before-dead-letters": Step(PostgresDeadLetterWriter, "add", is_after=False, is_committed=False),
     "before-publish": Step(PostgresStreamWriter, "publish", is_after=False, is_committed=False),
     "before-commit": Step(PostgresStreamWriter, "publish", is_after=True, is_committed=False),
     "before-cache": Step(RedisDedupeCache, "add", is_after=False, is_committed=True),
     "after-cache": Step(RedisDedupeCache, "add", is_after=True, is_committed=True),
-    "before-answer": Step(ingest, "_log", is_after=False, is_committed=True),
+    "before-answer": Step(ingest, "log_batch", is_after=False, is_committed=True),
 }
 """Every point between two steps, in the order in which a batch passes them.
 
@@ -56,11 +64,92 @@ There is none within ``add``: it is one script, which Redis runs completely or n
 """
 
 
+NEW_STEPS = {
+    "before-lookup": STEPS["before-lookup"],
+    "before-storing": Step(PostgresStore, "store_new", is_after=False, is_committed=False),
+    "after-storing": Step(PostgresStore, "store_new", is_after=True, is_committed=True),
+    "before-cache": STEPS["before-cache"],
+    "before-answer": STEPS["before-answer"],
+}
+"""Every point between two steps of a batch of new events, which one statement stores."""
+
 RELAY_STEPS = {
+    "before-numbering": Step(PostgresOutbox, "number", is_after=False, is_committed=False),
+    "after-numbering": Step(PostgresOutbox, "number", is_after=True, is_committed=True),
     "before-broadcast": Step(ApiGatewayBroadcaster, "broadcast", is_after=False, is_committed=True),
     "before-offset-commit": Step(PostgresConsumerOffset, "commit", is_after=False, is_committed=True),
 }
-"""Every point between two steps of the relay at which the frames have their positions."""
+"""Every point between two steps of the relay; ``is_committed`` says whether the frames have their positions."""
+
+ARCHIVE_STEPS = {
+    "before-listing": Step(PostgresArchiveTurn, "begin", is_after=False, is_committed=False),
+    "after-listing": Step(PostgresArchiveTurn, "begin", is_after=True, is_committed=False),
+    "after-writing": Step(Objects, "put", is_after=True, is_committed=False),
+    "before-reading-back": Step(Objects, "fetch", is_after=False, is_committed=False),
+    "after-reading-back": Step(ParquetFormat, "contents", is_after=True, is_committed=False),
+    "before-completing": Step(PostgresArchiveTurn, "complete", is_after=False, is_committed=False),
+    "after-completing": Step(PostgresArchiveTurn, "complete", is_after=True, is_committed=True),
+    "before-finishing-the-day": Step(PostgresArchiveTurn, "finish_day", is_after=False, is_committed=True),
+}
+"""Every point between two steps of the archive's job; ``is_committed`` says whether the first file is readable."""
+
+CLEANING_STEPS = {
+    "before-removing": Step(Objects, "delete", is_after=False, is_committed=False),
+    "after-removing": Step(Objects, "delete", is_after=True, is_committed=False),
+    "after-forgetting": Step(PostgresArchiveTurn, "forget", is_after=True, is_committed=False),
+}
+"""The points at which a job removes what an interrupted one has left."""
+
+RESTORE_STEPS = {
+    "before-copying": Step(archive, "lock_partitions", is_after=False, is_committed=False),
+    "after-copying": Step(archive, "_contents_of", is_after=False, is_committed=False),
+    "before-attaching": Step(archive, "_contents_of", is_after=True, is_committed=False),
+    "after-attaching": Step(PostgresArchiveTurn, "restore", is_after=True, is_committed=True),
+}
+"""The points of a restore; ``is_committed`` says whether the partition is there."""
+
+ERASURE_STEPS = {
+    "before-marking": Step(PostgresErasure, "mark", is_after=False, is_committed=False),
+    "after-marking": Step(PostgresErasure, "mark", is_after=True, is_committed=False),
+    "after-erasing-rows": Step(PostgresErasure, "remove", is_after=True, is_committed=False),
+    "before-listing-a-file": Step(PostgresArchiveTurn, "begin", is_after=False, is_committed=False),
+    "after-writing-a-file": Step(Objects, "put", is_after=True, is_committed=False),
+    "before-replacing-a-file": Step(PostgresArchiveTurn, "complete", is_after=False, is_committed=False),
+    "after-replacing-a-file": Step(PostgresArchiveTurn, "complete", is_after=True, is_committed=False),
+    "before-removing-a-file": Step(Objects, "delete", is_after=False, is_committed=False),
+    "after-removing-a-file": Step(Objects, "delete", is_after=True, is_committed=False),
+    "before-scanning": Step(PostgresErasure, "scan", is_after=False, is_committed=True),
+    "before-recording": Step(PostgresErasure, "record", is_after=False, is_committed=True),
+    "after-recording": Step(PostgresErasure, "record", is_after=True, is_committed=True),
+}
+"""The points of an erasure; ``is_committed`` says whether everything is erased."""
+
+NOTIFICATION_STEPS = {
+    "before-announcing": Step(PostgresIncidentTurn, "announce", is_after=False, is_committed=False),
+    "after-announcing": Step(PostgresIncidentTurn, "announce", is_after=True, is_committed=False),
+    "before-routing": Step(PostgresRoutingTurn, "unrouted", is_after=False, is_committed=False),
+    "after-routing": Step(PostgresRoutingTurn, "route", is_after=True, is_committed=False),
+    "after-composing": Step(PostgresRoutingTurn, "compose", is_after=True, is_committed=False),
+    "before-claiming": Step(PostgresNotifications, "claim", is_after=False, is_committed=False),
+    "after-claiming": Step(PostgresNotifications, "claim", is_after=True, is_committed=False),
+    "after-posting": Step(Endpoint, "post", is_after=True, is_committed=True),
+    "before-recording-sent": Step(PostgresNotifications, "sent", is_after=False, is_committed=True),
+    "after-recording-sent": Step(PostgresNotifications, "sent", is_after=True, is_committed=True),
+}
+"""Every point between two steps from an incident to its receivers; ``is_committed`` says whether the first receiver has
+the message."""
+
+
+BALANCE_STEPS = {
+    "before-opening": Step(PostgresBalances, "open", is_after=False, is_committed=False),
+    "after-opening": Step(PostgresBalances, "open", is_after=True, is_committed=False),
+    "before-counting": Step(PostgresBalanceTurn, "count", is_after=False, is_committed=False),
+    "after-counting": Step(PostgresBalanceTurn, "count", is_after=True, is_committed=False),
+    "after-balancing": Step(PostgresBalanceTurn, "balance", is_after=True, is_committed=False),
+    "after-reporting": Step(PostgresBalanceTurn, "report", is_after=True, is_committed=False),
+    "after-taking-counts": Step(PostgresIncidentTurn, "counts", is_after=True, is_committed=True),
+}
+"""Every point between two steps from a manifest to its incident; ``is_committed`` says whether what is missing is."""
 
 
 def die() -> None:
@@ -81,10 +170,24 @@ def arm(step: Step) -> None:
     setattr(step.owner, step.function, deadly)
 
 
+ALL_STEPS = (
+    STEPS,
+    NEW_STEPS,
+    RELAY_STEPS,
+    ARCHIVE_STEPS,
+    CLEANING_STEPS,
+    RESTORE_STEPS,
+    ERASURE_STEPS,
+    NOTIFICATION_STEPS,
+    BALANCE_STEPS,
+)
+
+
 def main() -> None:
     """Arm the step, then run the module."""
     _, step, _, module, *arguments = sys.argv
-    arm((STEPS | RELAY_STEPS)[step])
+    (armed,) = {steps[step] for steps in ALL_STEPS if step in steps}  # one name never means two steps
+    arm(armed)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

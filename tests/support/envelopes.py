@@ -10,6 +10,11 @@ from typing import Any
 
 TIME = "2025-11-26T12:00:00Z"
 
+EVENTBRIDGE_PRODUCER = "shop.orders/123456789012/eu-central-1"
+EVENTGRID_PRODUCER = "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/stock"
+PUBSUB_PRODUCER = "//pubsub.googleapis.com/projects/shop"
+CLOUDEVENT_PRODUCER = "arn:aws:s3:::bucket"
+
 
 def eventbridge_event(id_: str = "1", *, detail: Any = None, **fields: Any) -> dict[str, Any]:
     """An event as EventBridge delivers it (Amazon EventBridge User Guide, "Events in Amazon EventBridge").
@@ -37,7 +42,7 @@ def eventgrid_event(id_: str = "1", *, data: Any = None, **fields: Any) -> dict[
     """An event in Event Grid's schema (Microsoft Learn, "Azure Event Grid event schema")."""
     event = {
         "id": id_,
-        "topic": "/subscriptions/s/resourceGroups/g/providers/Microsoft.EventGrid/topics/stock",
+        "topic": EVENTGRID_PRODUCER,
         "subject": f"orders/ORD-{id_}",
         "eventType": "InventoryReserved",
         "eventTime": "2025-11-26T12:00:01Z",
@@ -67,13 +72,13 @@ def pubsub_push(message: Mapping[str, Any] | None = None) -> dict[str, Any]:
 
 def cloudevent(id_: str = "1", *, data: Any = None, **attributes: Any) -> dict[str, Any]:
     """A CloudEvent in structured mode (CloudEvents 1.0, "JSON Event Format"), of an AWS source."""
-    event = {"specversion": "1.0", "id": id_, "type": "OrderPlaced", "source": "arn:aws:s3:::bucket"}
+    event = {"specversion": "1.0", "id": id_, "type": "OrderPlaced", "source": CLOUDEVENT_PRODUCER}
     return event | attributes | {"data": {} if data is None else data}
 
 
 def cloudevent_headers(id_: str = "1", **attributes: str) -> dict[str, str]:
     """The headers of a CloudEvent in binary mode (CloudEvents 1.0, "HTTP Protocol Binding")."""
-    values = {"specversion": "1.0", "id": id_, "type": "OrderPlaced", "source": "arn:aws:s3:::bucket"} | attributes
+    values = {"specversion": "1.0", "id": id_, "type": "OrderPlaced", "source": CLOUDEVENT_PRODUCER} | attributes
     return {"content-type": "application/json"} | {f"ce-{name}": value for name, value in values.items()}
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from helios.model.events import Delivery
-from helios.reconciliation.declaration import Flow, Leg, Rule, load
+from helios.reconciliation.declaration import Flow, load
+from helios.reconciliation.leg import Leg
+from helios.reconciliation.rule import Rule
 from tests.support.deliveries import NOON
 from tests.support.envelopes import cloudevent_headers, eventbridge_event, eventgrid_event
 
@@ -44,9 +46,11 @@ def leg(name: str, key: str = "ORD-1", *, id_: str = "1", after: float = 0.0, **
     )
 
 
-def sent(channel: str, type_: str, data: Any, *, id_: str, received_at: datetime) -> Delivery:
+def sent(
+    channel: str, type_: str, data: Any, *, id_: str, received_at: datetime, happened_at: datetime = NOON
+) -> Delivery:
     """An event as its cloud delivers it."""
-    time = NOON.isoformat()
+    time = happened_at.isoformat()
     match channel:
         case "eventbridge":
             body = eventbridge_event(id_, detail_type=type_, source="shop", account="1", region="eu", time=time)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ _FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE |
 _SHELLS = {"", "bash", "console", "sh", "shell"}
 _INLINE = re.compile(r"`(?P<text>[^`]+)`")
 _PROGRAMS = {"helios", ".venv/bin/helios"}
+_SQL = re.compile(r"[A-Z]+ [A-Z]+ ")
+"""How a statement of SQL begins, which may name the role `helios`."""
 _SEPARATORS = {"|", "||", "&&", ";", "&", ">", ">>", "<"}
 
 
@@ -30,15 +33,25 @@ class PrintedCommand(NamedTuple):
         return list(self.arguments[:first_option])
 
 
+def code_blocks(document: Path, languages: Collection[str]) -> list[str]:
+    """The text of every code block in one of these languages."""
+    return [block["text"] for block in _FENCE.finditer(document.read_text()) if block["language"] in languages]
+
+
+def fenced_lines(document: Path, languages: Collection[str] = frozenset(_SHELLS)) -> list[str]:
+    """Every line of the code blocks in a shell, without comments; a line that continues is joined with the next."""
+    return [
+        command
+        for text in code_blocks(document, languages)
+        for line in text.replace("\\\n", " ").splitlines()
+        if (command := re.sub(r"(^|\s)# .*", "", line).strip())
+    ]
+
+
 def printed_commands(document: Path) -> list[PrintedCommand]:
     """Every command of a document: those of its code blocks, then those in its sentences, each in order."""
     text = document.read_text()
-    lines = [
-        line
-        for block in _FENCE.finditer(text)
-        if block["language"] in _SHELLS
-        for line in block["text"].replace("\\\n", " ").splitlines()
-    ]
+    lines = fenced_lines(document)
     spans = [span["text"] for span in _INLINE.finditer(_FENCE.sub("", text))]
     return [
         PrintedCommand(arguments, is_fenced)
@@ -50,7 +63,7 @@ def printed_commands(document: Path) -> list[PrintedCommand]:
 
 def _arguments(line: str) -> tuple[str, ...]:
     """What follows the program's name up to the end of the command; nothing for a line without the program."""
-    if not any(program in line for program in _PROGRAMS):
+    if not any(program in line for program in _PROGRAMS) or _SQL.match(line):
         return ()
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True

@@ -3,21 +3,24 @@
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 
 
 class Receiver(ThreadingHTTPServer):
     """Records the requests and sends the answers of the test.
 
     Attributes:
-        answers: status, headers and body for the next requests, one each; 204 after them.
+        answers: status, headers and body for the next requests, one each; ``otherwise`` after them.
+        otherwise: the further answers.
         requests: path, headers and body of each request.
         stalls: whether each answer sends one byte at a time and never ends.
         released: ends the answers that stall, once it is set.
     """
 
     daemon_threads = True
+    otherwise: tuple[int, dict[str, str], bytes] = (204, {}, b"")
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -52,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
                 except OSError:
                     return
             return
-        status, headers, content = self.server.answers.pop(0) if self.server.answers else (204, {}, b"")
+        status, headers, content = self.server.answers.pop(0) if self.server.answers else self.server.otherwise
         self.send_response(status)
         for name, value in ({"content-length": str(len(content))} | headers).items():
             self.send_header(name, value)
@@ -63,10 +66,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-@contextmanager
-def receiving() -> Iterator[Receiver]:
+R = TypeVar("R", bound=Receiver)
+
+
+def receiving() -> AbstractContextManager[Receiver]:
     """A receiver on a free port of this machine."""
-    with Receiver() as server:
+    return running(Receiver)
+
+
+@contextmanager
+def running(kind: type[R]) -> Iterator[R]:
+    """A receiver of this kind on a free port of this machine."""
+    with kind() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -4,10 +4,12 @@ from collections import Counter
 from typing import Any
 
 from helios.adapters.postgres.connection import Pool
+from helios.adapters.postgres.stream import PostgresOutbox
 
 IDS_IN_FRAMES = """
-SELECT stored.source, stored.id FROM frames CROSS JOIN LATERAL json_to_recordset(frames.keys)
-AS stored (source text, id text) ORDER BY 1, 2
+SELECT batch.source, batch.producer, stored.id
+FROM frames CROSS JOIN LATERAL json_to_recordset(frames.keys) AS batch (source text, producer text, ids json)
+CROSS JOIN LATERAL json_array_elements_text(ids) AS stored (id) ORDER BY 1, 2, 3
 """
 
 SUMS = "sum(stored)::int, sum(duplicate)::int, sum(contradictory)::int, sum(rejected)::int"
@@ -28,24 +30,32 @@ class Records:
         self._pool = pool
 
     def keys(self) -> list[tuple[Any, ...]]:
-        """The source and id of every row of ``events``, sorted."""
-        return self._rows("SELECT source, id FROM events ORDER BY 1, 2")
+        """The identity of every row of ``events``, sorted."""
+        return self._rows("SELECT source, producer, id FROM events ORDER BY 1, 2, 3")
 
     def ids(self, source: str) -> list[str]:
         """The ids of one source, sorted."""
-        return [id_ for row_source, id_ in self.keys() if row_source == source]
+        return [id_ for row_source, _, id_ in self.keys() if row_source == source]
 
     def counts(self) -> Counter[str]:
         """The number of deliveries by outcome."""
+        PostgresOutbox(self._pool).number()
         ((stored, duplicate, contradictory, rejected),) = self._rows(f"SELECT {SUMS} FROM event_counts")
         sums = {"stored": stored, "duplicate": duplicate, "contradictory": contradictory, "rejected": rejected}
         return Counter({outcome: count for outcome, count in sums.items() if count})
+
+    def last_position(self) -> int:
+        """The position of the last frame that was stored; the API may not have given it one yet."""
+        outbox = PostgresOutbox(self._pool)
+        outbox.number()
+        return outbox.window().position
 
     def assert_exact(self) -> None:
         """Each event is once in ``events``, in the counts and in the outbox, and dead letters equal their counts.
 
         The totals equal the sums of the counts per minute.
         """
+        PostgresOutbox(self._pool).number()  # adds what the frames carry to the counts
         keys = self.keys()
         rows_by_source = dict(self._rows("SELECT source, count(*) FROM events GROUP BY source"))
         counted = dict(self._rows("SELECT source, sum(stored)::int FROM event_counts GROUP BY source"))

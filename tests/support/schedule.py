@@ -16,6 +16,8 @@ DEFAULT_SECONDS = 0.2
 """Expected duration of a test whose unit of work is not in ``DURATIONS``."""
 
 TOGETHER = {
+    "tests/kafka/": (),
+    "tests/flink/": (),
     "tests/e2e/": ("tests/e2e/test_faults.py", "tests/e2e/test_prove.py"),
 }
 """Folders whose files share servers that take long to start: each is one unit of work, except for these files."""

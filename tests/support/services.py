@@ -8,9 +8,16 @@ from helios.api import create_app
 from helios.bootstrap import Services
 from helios.model.tokens import PREFIX, SCOPES, Token, digest
 from helios.reconciliation import declaration
-from helios.services.reconciler import Reconciler
+from helios.services.rules import Rules
 from helios.settings import Settings
+from helios.sources import declaration as source_declaration
+from tests.fakes.balances import MemoryBalances
+from tests.fakes.flow_versions import MemoryFlowVersions
+from tests.fakes.incidents import MemoryIncidents
+from tests.fakes.leases import MemoryLeases
+from tests.fakes.recoveries import MemoryRecoveries
 from tests.fakes.replay import MemoryReplayJobs
+from tests.fakes.resolutions import MemoryResolutions
 from tests.fakes.store import MemoryDedupeCache, MemoryOutbox, MemoryStore
 from tests.fakes.tokens import MemoryTickets, MemoryTokens
 
@@ -21,6 +28,8 @@ TRUST_LOOPBACK = Settings(database_url="postgresql://nowhere", trust_loopback=Tr
 def in_memory(store: MemoryStore, settings: Settings = TRUST_LOOPBACK) -> Services:
     """The services on this store, with a token of each scope (see ``bearer``)."""
     outbox = MemoryOutbox(store)
+    sources = source_declaration.load(settings.sources_file)
+    declared, text = declaration.load_text(settings.flows_file, sources=sources)
     return Services(
         settings=settings,
         store=store,
@@ -29,10 +38,17 @@ def in_memory(store: MemoryStore, settings: Settings = TRUST_LOOPBACK) -> Servic
         outbox=outbox,
         notifier=outbox,
         listener=outbox,
-        reconciler=Reconciler(declaration.load()),
+        rules=Rules(declared, None, text=text, file=settings.flows_file, sources=sources),
+        versions=MemoryFlowVersions(),
+        sources=sources,
         flows=store,
+        incidents=MemoryIncidents(store),
+        balances=MemoryBalances(),
         jobs=MemoryReplayJobs(store),
+        resolutions=MemoryResolutions(),
+        recoveries=MemoryRecoveries(),
         tokens=tokens(),
+        leases=MemoryLeases(),
         tickets=MemoryTickets(),
     )
 

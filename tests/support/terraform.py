@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from local.stack.process import scrubbed_environment
+from helios.processes.process import scrubbed_environment
 
 SOURCES = Path(__file__).parents[2] / "infra/terraform"
 SECONDS = 500

@@ -20,6 +20,8 @@ SLOW = "slow"
 MARKERS = {
     "unit": "pure: starts no server and no other program",
     "servers": "starts a server or a program: Postgres, Valkey, Kafka, the API, a tool",
+    "kafka": "starts Apache Kafka, which needs Java 17; skipped without it, except in CI",
+    "flink": "starts Apache Flink, which needs Java 17 and Python 3.11 or 3.12; skipped without them, except in CI",
     "clouds": "starts emulated clouds, the whole local stack or Terraform",
     SLOW: "repeats, waits or soaks, or needs more than half a minute: for make test-long",
 }
@@ -33,6 +35,9 @@ TIERS = (
     Tier("functions", "servers"),
     Tier("fuzz", "servers"),
     Tier("integration", "servers"),
+    Tier("upgrade", "servers"),
+    Tier("kafka", "kafka"),
+    Tier("flink", "flink"),
     Tier("emulators", "clouds"),
     Tier("local", "clouds"),
     Tier("e2e", "clouds"),

@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from helios.adapters.postgres.migrate import migrate
+from helios.processes.ports import free_port
 from local.aws import deployer, resources
 from local.aws.ministack import Ministack
 from local.stack.config import AWS_REGION
-from local.stack.ports import free_port
 from scripts.build import package
 from scripts.deploy.clouds import CLOUDS
 from tests.support import terraform

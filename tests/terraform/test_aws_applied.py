@@ -30,11 +30,12 @@ UNCHANGED = 0
 SET_BY_EACH = {
     "HELIOS_NOTIFY_SECRET",
     "HELIOS_DASHBOARD_ORIGIN",
+    "POWERTOOLS_METRICS_NAMESPACE",
     "HELIOS_REPLAY_TOPICS",
     *WEBHOOK_AUTH,
     *Credentials().webhooks,
 }
-"""Variables that the demo passes to the deployer: it has its own authenticators, and its API runs replay jobs."""
+"""Variables that only one of the two sets: the demo has its own authenticators, and one deployment in its account."""
 
 REPLAY = "helios-replay"
 """A function that only Terraform creates. The demo's API runs replay jobs and supports more targets: it has the
@@ -106,7 +107,7 @@ def test_terraform_s_function_runs_a_replay_job(applied):
     """The events go to the bus, and Helios ingests them as duplicates."""
     with contextlib.closing(open_pool(applied.database_url, connections=1, timeout_seconds=10)) as pool:
         ingest([eventbridge("again", type_="OrderAgain")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
-        jobs = PostgresReplayJobs(pool, applied.database_url)
+        jobs = PostgresReplayJobs(pool)
         chosen = ReplayFilter(source="aws", type="OrderAgain", until=datetime.now(UTC))
         request = ReplayRequest(what="events", target=Target(kind="cloud", cloud="aws"), filter=chosen, per_second=10)
         job = jobs.add(request, actor="ann", matching=1, now=datetime.now(UTC))

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from local.demo.dashboard import _policy
+from helios.api.dashboard import policy
 from tests.support import terraform
 
 ROOTS = [terraform.SOURCES / "aws"]
@@ -48,6 +48,8 @@ def test_every_variable_and_output_has_a_description(folder):
 
 
 WILDCARDS = {
+    ("archive", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
+    ("archive", "s3:*"): "denied without TLS",
     ("dashboard", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
     ("function", "${aws_cloudwatch_log_group.this.arn}:*"): "every stream of the one log",
     (
@@ -83,6 +85,6 @@ def test_the_search_finds_wildcards():
 def test_cloudfront_sends_the_same_content_security_policy_as_the_demo():
     """A change of the policy is tested in the demo, so CloudFront must use the same one."""
     code = (terraform.SOURCES / "modules/aws/dashboard/main.tf").read_text()
-    (policy,) = re.findall(r'^ +content_security_policy = "(.*)"$', code, flags=re.MULTILINE)
-    sent = policy.replace('${join(" ", var.connect_to)}', "https://api wss://live")
-    assert sent == _policy("https://api", "wss://live")
+    (sent,) = re.findall(r'^ +content_security_policy = "(.*)"$', code, flags=re.MULTILINE)
+    sent = sent.replace('${join(" ", var.connect_to)}', "https://api wss://live")
+    assert sent == policy("https://api", "wss://live")

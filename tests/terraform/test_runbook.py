@@ -12,7 +12,7 @@ WATCH = {"AWS ": "aws", "Google Cloud ": "gcp", "Azure ": "azure"}
 
 def documented(cloud):
     """The alarms in the runbook's first column for a cloud; ``…-errors`` is an alarm of every function."""
-    text = (ROOT / "docs/operations.md").read_text()
+    (text,) = re.findall(r"(?ms)^## Alarms\n(.*?)^## ", (ROOT / "docs/operations.md").read_text())
     rows = re.findall(rf"^\| {cloud}((?:`[^`]+`(?:, )?)+) \|", text, re.MULTILINE)
     return {name.removeprefix("…-") for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
@@ -21,7 +21,9 @@ def declared(folder):
     """The alarms in a cloud's module, without the common part of their names."""
     code = (ROOT / f"infra/terraform/modules/{folder}/watch/main.tf").read_text()
     tables = re.findall(r'^    "([a-z-]+)" += \{$', code, flags=re.MULTILINE)
-    single = re.findall(r'^ +alarm_name += "\$\{var\.name\}-(?:\$\{each\.key\}-)?([a-z-]+)"$', code, flags=re.MULTILINE)
+    single = re.findall(
+        r'^ +(?:alarm|display)_name += "\$\{var\.name\}-(?:\$\{each\.key\}-)?([a-z-]+)"$', code, flags=re.MULTILINE
+    )
     lists = re.findall(r"for metric in \[(.*?)\]", code)
     return {*tables, *single, *(metric.lower() for listed in lists for metric in re.findall(r"\w+", listed))}
 
@@ -33,5 +35,5 @@ def test_every_alarm_of_a_cloud_is_in_the_runbook(cloud, folder):
 
 
 def test_every_alert_of_prometheus_is_in_the_runbook():
-    groups = yaml.safe_load((ROOT / "local/prometheus/alerts.yml").read_text())["groups"]
+    groups = yaml.safe_load((ROOT / "infra/prometheus/alerts.yml").read_text())["groups"]
     assert {rule["alert"] for group in groups for rule in group["rules"]} == documented("")

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import jwt
 import msgspec
@@ -14,7 +15,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from helios.api import access
 from helios.errors import Retryable
-from helios.model.tokens import PREFIX
+from helios.model.tokens import PREFIX, TicketHolder
 from helios.settings import Settings
 from scripts.build.openapi import document
 from tests.fakes.store import MemoryStore
@@ -230,12 +231,14 @@ def test_a_ticket_admits_one_websocket(client):
 
 
 @contextmanager
-def provider(**claims: object) -> Iterator[tuple[Settings, dict]]:
+def provider(
+    *, typ: object = "at+jwt", token_type: str = "at+jwt", **claims: object
+) -> Iterator[tuple[Settings, dict]]:
     """Settings that name an OpenID provider, and a header with a token that has these claims."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     now = int(datetime.now(UTC).timestamp())
     payload = {"iss": "https://idp.example", "aud": "helios", "sub": "kim", "iat": now, "exp": now + 60} | claims
-    token = jwt.encode(payload, key, algorithm="RS256", headers={"kid": "1"})
+    token = jwt.encode(payload, key, algorithm="RS256", headers={"kid": "1", "typ": typ})
     public_key = jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": "1"}
     with listening(200, {}, json.dumps({"keys": [public_key]}).encode()) as keys_url:
         settings = Settings(
@@ -244,6 +247,7 @@ def provider(**claims: object) -> Iterator[tuple[Settings, dict]]:
             oidc_issuer="https://idp.example",
             oidc_audience="helios",
             oidc_keys_url=keys_url,
+            oidc_token_type=token_type,
         )
         yield settings, {"authorization": f"Bearer {token}"}
 
@@ -254,7 +258,12 @@ def provider(**claims: object) -> Iterator[tuple[Settings, dict]]:
         ({"scope": "openid helios.read"}, 200),
         ({"roles": ["helios.admin"]}, 200),
         ({"scope": "openid"}, 403),
-        ({"scope": ["helios.read"], "roles": "helios.read"}, 403),
+        ({"scope": ["helios.read"]}, 401),
+        ({"scope": "helios.read", "roles": "helios.read"}, 401),
+        ({"scope": "helios.read", "helios.sources": ["aws"]}, 200),
+        ({"scope": "helios.read", "helios.sources": "aws"}, 401),
+        ({"scope": "helios.read", "helios.masked": [7]}, 401),
+        ({"scope": "helios.read", "helios.source": ["aws"]}, 401),
         ({"scope": "helios.read", "aud": "another"}, 401),
         ({"scope": "helios.read", "iss": "https://another.example"}, 401),
         ({"scope": "helios.read", "exp": 1}, 401),
@@ -267,6 +276,46 @@ def test_a_person_is_admitted_with_a_valid_token_of_the_provider(claims, status)
         client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client,
     ):
         assert client.get(STATS, headers=header).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("typ", "token_type", "status"),
+    [
+        ("at+jwt", "at+jwt", 200),
+        ("application/at+JWT", "at+jwt", 200),
+        ("JWT", "at+jwt", 401),
+        ("at+jwt+x", "at+jwt", 401),
+        (None, "at+jwt", 401),
+        (7, "at+jwt", 401),
+        (["at+jwt"], "at+jwt", 401),
+        ("JWT", "JWT", 200),
+        ("at+jwt", "JWT", 401),
+    ],
+)
+def test_an_id_token_is_no_access_token(typ, token_type, status):
+    """RFC 9068, section 4: the type tells them apart, which may have the same issuer, audience and claims."""
+    with (
+        provider(typ=typ, token_type=token_type, scope="helios.read") as (settings, header),
+        client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client,
+    ):
+        assert client.get(STATS, headers=header).status_code == status
+
+
+def test_the_limits_in_the_claims_of_a_person_apply():
+    """A claim that limits must never be dropped, nor let its holder change anything."""
+    claims: dict[str, Any] = {
+        "scope": "helios.admin",
+        "helios.sources": ["aws"],
+        "helios.masked": ["customer_id"],
+    }
+    with (
+        provider(**claims) as (settings, header),
+        client_of(in_memory(MemoryStore(), settings), url="http://api.example", sender="192.0.2.1") as client,
+    ):
+        answers = [client.get(STATS, headers=header), client.get("/api/v1/audit", headers=header)]
+        answers.append(client.post("/api/v1/dead-letters/1/replay", headers=header))
+
+    assert [answer.status_code for answer in answers] == [200, 403, 403]
 
 
 def test_guesses_do_not_lock_out_a_known_person_at_the_same_address():
@@ -284,8 +333,8 @@ def test_actor_names_of_tokens_and_persons_never_collide(monkeypatch):
     """A token's name may equal a person's address or "local", and a provider may not have verified an address."""
     names: list[str] = []
 
-    def issue(name: str) -> str:
-        names.append(name)
+    def issue(holder: TicketHolder) -> str:
+        names.append(holder.name)
         return "ticket"
 
     with provider(scope="helios.read", email="read", preferred_username="local", sub="read") as (settings, header):

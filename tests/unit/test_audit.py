@@ -4,13 +4,12 @@ import json
 import os
 import stat
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from scripts.build import audit
 from scripts.build.tools import ROOT, install
-from tests.support.waiting import eventually
+from tests.support.processes import wait_until_gone
 
 pytestmark = pytest.mark.servers  # pip-audit, detect-secrets and git
 
@@ -82,7 +81,12 @@ def test_every_lock_file_is_audited():
     assert functions
     assert set(audit.locks()) == {
         "requirements.lock",
+        "serve.lock",
+        "flink.lock",
+        "functions/traces-requirements.txt",
+        "scripts/build/api_lint/generator.lock",
         "scripts/build/audit.lock",
+        "scripts/build/wheel.lock",
         "local/aws/ministack.lock",
         "infra/terraform/checkov.lock",
         "infra/terraform/schemas/provider.lock",
@@ -103,7 +107,7 @@ def test_a_vulnerability_of_the_dashboard_is_reported(stand_in):
     report = {"vulnerabilities": {"left-pad": {"severity": "high", "range": "<1.3"}}}
     stand_in("npm", f'test "$*" = "audit --json" || exit\n{print_answer(json.dumps(report))}\nexit 1')
 
-    assert list(audit.npm_vulnerabilities()) == ["left-pad: high, in <1.3"]
+    assert list(audit.npm_vulnerabilities("dashboard")) == ["left-pad: high, in <1.3"]
 
 
 @pytest.mark.parametrize("answer", ["", json.dumps({"dependencies": [{"name": "left", "skip_reason": "not found"}]})])
@@ -119,12 +123,13 @@ def test_a_registry_without_an_answer_is_not_one_without_findings(stand_in, answ
 def test_the_reason_for_no_answer_about_the_dashboard_is_reported(stand_in, answer, reason):
     stand_in("npm", print_answer(answer))
     with pytest.raises(audit.Unanswered, match=reason):
-        list(audit.npm_vulnerabilities())
+        list(audit.npm_vulnerabilities("dashboard"))
 
 
 def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stand_in, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(audit, "SECONDS", 1)
     monkeypatch.setattr(audit, "locks", lambda: ["some.lock"])
+    monkeypatch.setattr(audit, "npm_folders", lambda: ["dashboard"])
     monkeypatch.setattr(audit, "secrets", lambda _: iter(()))
     hang = f"sleep 600 & echo $! >> {tmp_path}/children; wait"
     monkeypatch.setattr(audit, "install", lambda _: stand_in("pip-audit", hang))
@@ -133,18 +138,10 @@ def test_a_registry_that_hangs_is_skipped_by_name_and_leaves_nothing_behind(stan
     assert audit.main() == 0
     output = capsys.readouterr().out
     assert "pip-audit some.lock: SKIPPED, no answer within 1 s" in output
-    assert "npm audit: SKIPPED, no answer within 1 s" in output
+    assert "npm audit dashboard: SKIPPED, no answer within 1 s" in output
     children = (tmp_path / "children").read_text().split()
     assert len(children) == 2
-    eventually(lambda: not any(alive(int(child)) for child in children))
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; a killed one may be a zombie until its new parent reaps it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] != "Z"
-    except FileNotFoundError:
-        return False
+    assert wait_until_gone([int(child) for child in children]) == []
 
 
 def test_a_finding_fails_the_audit(stand_in, monkeypatch):

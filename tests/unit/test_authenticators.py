@@ -24,7 +24,7 @@ from standardwebhooks.webhooks import Webhook
 
 from helios.auth.authenticator import Refused
 from helios.auth.certificates import NOT_FOUND_SECONDS, PAUSE_SECONDS, Certificates
-from helios.auth.hmac_signature import StandardWebhooks
+from helios.auth.hmac_signature import HmacSignature
 from helios.auth.keys import FRESH_SECONDS, RETRY_SECONDS, KeySet, NotFound, fetch
 from helios.auth.oidc import LEEWAY_SECONDS, BearerToken, permit_application, permit_service_account
 from helios.auth.secret import HEADER, SecretHeader
@@ -32,6 +32,7 @@ from helios.auth.sns import SnsSignature
 from helios.auth.webhook_auth import EVENT_GRID_APPLICATION, GOOGLE_ISSUERS, build
 from helios.errors import ConfigurationError, Retryable
 from helios.settings import Settings
+from helios.sources.declaration import shipped_scheme
 from local.canary.sns import Server
 from local.emulators.eventgrid.entra import Entra
 from local.emulators.eventgrid.subscription import Subscription
@@ -445,6 +446,11 @@ def test_a_secret_header_accepts_two_secrets_during_a_rotation(secret, expected)
 WEBHOOK_SECRETS = [f"whsec_{base64.b64encode(bytes([number]) * 32).decode()}" for number in range(3)]
 
 
+def standard_webhooks(secrets: list[str]) -> HmacSignature:
+    scheme = shipped_scheme("standard_webhooks")
+    return HmacSignature(scheme, secrets, variable="HELIOS_CLOUDEVENTS_SECRET")
+
+
 def signed(body: str = "{}", *, secret: str = WEBHOOK_SECRETS[0], age: timedelta = timedelta()) -> dict:
     """Headers of a signed message, made during the test because a signature is valid for a few minutes only."""
     at = datetime.now(UTC) - age
@@ -484,17 +490,17 @@ def test_a_standard_webhook_is_admitted_only_with_a_valid_and_recent_signature(s
     headers = signed(**signature)
     headers |= {name: change(headers[name]) for name, change in changed.items()}
 
-    assert verdict(StandardWebhooks(WEBHOOK_SECRETS[:2]), headers, b"{}") == expected
+    assert verdict(standard_webhooks(WEBHOOK_SECRETS[:2]), headers, b"{}") == expected
 
 
 def test_a_standard_webhook_without_headers_is_malformed():
-    assert verdict(StandardWebhooks(WEBHOOK_SECRETS[:2]), {}, b"{}") == "401 malformed"
+    assert verdict(standard_webhooks(WEBHOOK_SECRETS[:2]), {}, b"{}") == "401 malformed"
 
 
 @pytest.mark.parametrize("secret", ["short", "whsec_c2hvcnQ=", "whsec_***", WEBHOOK_SECRETS[0].removeprefix("whsec_")])
 def test_an_invalid_webhook_secret_is_a_configuration_error(secret):
     with pytest.raises(ConfigurationError, match="HELIOS_CLOUDEVENTS_SECRET"):
-        StandardWebhooks([secret])
+        standard_webhooks([secret])
 
 
 TOPIC = f"arn:aws:sns:{AWS_REGION}:123456789012:orders"

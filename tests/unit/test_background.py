@@ -4,7 +4,7 @@ import threading
 
 import msgspec
 
-from helios.api import app
+from helios.api import periodic
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
 from tests.support.services import client_of, in_memory
@@ -45,8 +45,8 @@ class FailingOutbox(MemoryOutbox):
 
 
 def test_the_sweep_runs_again_after_an_error(monkeypatch, caplog):
-    monkeypatch.setattr(app, "EXPIRE_SECONDS", 0.01)
-    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr(periodic, "EXPIRE_SECONDS", 0.01)
+    monkeypatch.setattr(periodic, "SWEEP_SECONDS", 0.01)
     store = FailingStore()
     with client_of(in_memory(store)):
         assert store.retried.wait(PATIENCE_SECONDS)

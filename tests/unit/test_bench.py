@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from scripts.bench.report import Table, machine, percentile, show, write
@@ -44,6 +45,13 @@ def test_a_table_rounds_large_numbers_more_than_small_ones():
 
     text = output.getvalue()
     assert all(part in text for part in ("Speed, events/s", "1,000,000", "12,346", "0.52", "goal: 0.5"))
+
+
+def test_the_machine_s_own_figures_are_beside_a_table():
+    output = io.StringIO()
+    show(Console(file=output, width=120), replace(TABLE, beside={"bare insert/s": 2045.4, "fsync ms": 0.25}))
+
+    assert "bare insert/s 2,045, fsync ms 0.25" in output.getvalue()
 
 
 def test_the_file_has_the_machine_and_the_exact_results(tmp_path):

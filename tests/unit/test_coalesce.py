@@ -8,7 +8,17 @@ import pytest
 
 from helios.errors import Retryable
 from helios.model.events import Delivery, Outcome
-from helios.services.batching import MAX_BATCH, MAX_BATCH_BYTES, MAX_WAITING_BYTES, Coalescer
+from helios.services.batching import (
+    FEW,
+    FEW_BYTES,
+    MAX_BATCH,
+    MAX_BATCH_BYTES,
+    MAX_WAITING_BYTES,
+    RESERVED_BYTES,
+    SLICE,
+    SLICE_BYTES,
+    Coalescer,
+)
 from tests.support.deliveries import eventbridge, poison
 
 
@@ -62,18 +72,55 @@ def test_each_request_gets_the_outcomes_of_its_own_deliveries(ingest):
     assert [[outcome.reason for outcome in outcomes] for outcomes in answers] == [["a"], ["b", "c"], ["d"]]
 
 
-def test_a_batch_has_a_limit_but_a_request_is_never_split(ingest):
-    """A request larger than the limit is a batch of its own."""
+def test_a_batch_has_a_limit(ingest):
+    """A request of many deliveries is stored in parts."""
     large = [poison()] * (MAX_BATCH + 1)
     coalescer = Coalescer(ingest, timeout_seconds=10)
-    asyncio.run(
-        submit_during_a_batch(
-            coalescer, ingest, [[poison()], large, [poison()] * (MAX_BATCH - 1), [poison()], [poison()]]
-        )
-    )
+    requests = [[poison(b"first")] * (FEW + 1), large]
+    outcomes = asyncio.run(submit_during_a_batch(coalescer, ingest, requests))
     coalescer.close()
 
-    assert [len(batch) for batch in ingest.batches] == [1, MAX_BATCH + 1, MAX_BATCH, 1]
+    assert [len(batch) for batch in ingest.batches] == [FEW + 1, MAX_BATCH, 1]
+    assert [len(each) for each in outcomes] == [FEW + 1, MAX_BATCH + 1]
+
+
+def test_an_array_of_thousands_does_not_keep_others_waiting(ingest):
+    """Others' events wait for one part of an array, and no part is large while they send."""
+    arrays = [[poison(b"array")] * 3000, [poison(b"array")] * 3000]
+    others = [[poison(f"{number}".encode())] for number in range(20)]
+    coalescer = Coalescer(ingest, timeout_seconds=10)
+    outcomes = asyncio.run(submit_during_a_batch(coalescer, ingest, [[poison()], *arrays, *others]))
+    coalescer.close()
+
+    assert [delivery.body for delivery in ingest.batches[1]] == [b"array"] * SLICE
+    assert [delivery.body for delivery in ingest.batches[2]] == [body for [body] in _bodies(others)]
+    assert {len(batch) for batch in ingest.batches[3:]} == {SLICE}
+    assert [len(each) for each in outcomes] == [1, 3000, 3000, *[1] * len(others)]
+
+
+def test_several_arrays_are_stored_in_turn(ingest):
+    one, other = [poison(b"one")] * 1000, [poison(b"other")] * 1000
+    coalescer = Coalescer(ingest, timeout_seconds=10)
+    asyncio.run(submit_during_a_batch(coalescer, ingest, [[poison()], one, other]))
+    coalescer.close()
+
+    first_of = [batch[0].body for batch in ingest.batches[1:5]]
+    assert first_of == [b"one", b"other", b"one", b"other"]
+
+
+def test_a_failed_part_fails_its_request_and_the_rest_is_not_stored(ingest):
+    """The sender delivers all of it again."""
+    ingest.error = Retryable("away")
+    coalescer = Coalescer(ingest, timeout_seconds=10)
+    answers = asyncio.run(submit_during_a_batch(coalescer, ingest, [[poison()], [poison()] * 3000]))
+    coalescer.close()
+
+    assert [type(answer) for answer in answers] == [Retryable, Retryable]
+    assert [len(batch) for batch in ingest.batches] == [1, SLICE]
+
+
+def _bodies(requests: Sequence[Sequence[Delivery]]) -> list[list[bytes]]:
+    return [[delivery.body for delivery in request] for request in requests]
 
 
 def test_large_bodies_make_a_batch_smaller(ingest):
@@ -81,10 +128,10 @@ def test_large_bodies_make_a_batch_smaller(ingest):
     half = poison(b"x" * (MAX_BATCH_BYTES // 2))
     larger = poison(b"x" * (MAX_BATCH_BYTES + 1))
     coalescer = Coalescer(ingest, timeout_seconds=10)
-    asyncio.run(submit_during_a_batch(coalescer, ingest, [[poison()], [half], [half], [half], [larger], [poison()]]))
+    asyncio.run(submit_during_a_batch(coalescer, ingest, [[half], [half], [half], [half], [larger]]))
     coalescer.close()
 
-    assert [len(batch) for batch in ingest.batches] == [1, 2, 1, 1, 1]
+    assert [len(batch) for batch in ingest.batches] == [1, 2, 1, 1]
 
 
 def test_an_error_fails_every_request_of_its_batch_and_no_later_one(ingest):
@@ -128,7 +175,7 @@ def test_a_request_times_out_when_the_database_hangs(ingest):
     asyncio.run(run())
 
 
-def test_a_request_beyond_the_memory_limit_is_refused(ingest):
+def test_a_large_request_beyond_the_memory_limit_is_refused_and_a_small_one_is_not(ingest):
     async def run() -> None:
         coalescer = Coalescer(ingest, timeout_seconds=10)
         first = asyncio.create_task(coalescer.submit([eventbridge()]))
@@ -136,9 +183,27 @@ def test_a_request_beyond_the_memory_limit_is_refused(ingest):
         waiting = asyncio.create_task(coalescer.submit([poison(b"x" * MAX_WAITING_BYTES)]))
         await asyncio.sleep(0)
         with pytest.raises(Retryable, match="Too many requests are waiting"):
+            await coalescer.submit([poison(b"x" * (FEW_BYTES + 1))])
+        small = [
+            asyncio.create_task(coalescer.submit([poison(b"x" * FEW_BYTES)]))
+            for _ in range(RESERVED_BYTES // FEW_BYTES)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(Retryable, match="Too many requests are waiting"):
             await coalescer.submit([poison(b"x")])
         ingest.go.set()
-        await asyncio.gather(first, waiting)
+        await asyncio.gather(first, waiting, *small)
         coalescer.close()
 
     asyncio.run(run())
+
+
+def test_a_large_body_is_not_in_the_batch_of_a_small_request(ingest):
+    """Its bytes, and not only its deliveries, make a request large. Both kinds are stored in turn."""
+    coalescer = Coalescer(ingest, timeout_seconds=10)
+    large = [[poison(b"x" * SLICE_BYTES)] for _ in range(3)]
+    requests = [[eventbridge("first")], *large, [eventbridge("small")]]
+    asyncio.run(submit_during_a_batch(coalescer, ingest, requests))
+    coalescer.close()
+    sizes = [[len(delivery.body) >= SLICE_BYTES for delivery in batch] for batch in ingest.batches]
+    assert sizes == [[False], [True], [False], [True], [True]]

@@ -9,8 +9,8 @@ import pytest
 
 from helios.errors import Rejected, Retryable
 from helios.model.events import Channel, Delivery, Outcome
-from helios.normalise import MAX_ELEMENTS, normalise, split
-from helios.services.batching import MAX_WAITING_DELIVERIES, Coalescer
+from helios.normalise import FEW_COMMAS, MAX_ELEMENTS, normalise, split
+from helios.services.batching import FEW, MAX_WAITING_DELIVERIES, RESERVED_DELIVERIES, Coalescer
 from tests.support.deliveries import poison
 
 NOW = datetime(2025, 11, 26, 12, 0, tzinfo=UTC)
@@ -28,11 +28,37 @@ def test_an_array_of_too_many_elements_is_one_delivery_and_413(channel: Channel)
         normalise(delivery)
 
     assert (caught.value.status, caught.value.field) == (413, "body")
-    assert caught.value.reason == f"has {MAX_ELEMENTS + 1} elements: send at most {MAX_ELEMENTS} at once"
+    assert caught.value.reason == f"has more than {MAX_ELEMENTS} elements: send at most {MAX_ELEMENTS} at once"
 
 
 def test_the_largest_array_is_one_delivery_per_element():
     assert [part.body for part in split("eventgrid", array(MAX_ELEMENTS), {}, NOW)] == [b"0"] * MAX_ELEMENTS
+
+
+@pytest.mark.parametrize(
+    ("element", "elements", "is_split"),
+    [
+        (b"[" + b"0," * 12 + b"0]", MAX_ELEMENTS, True),
+        (b"[" + b"0," * 12 + b"0]", MAX_ELEMENTS + 1, False),
+        (b'{"a":",,,,,,,,,,,,"}', MAX_ELEMENTS, True),
+        (b"0", 2 * FEW_COMMAS, False),
+        (b" 0\n", 2 * FEW_COMMAS, False),
+    ],
+)
+def test_the_elements_of_an_array_with_many_commas_are_counted_up_to_the_limit(element, elements, is_split):
+    """Commas within elements and texts are none between elements."""
+    parts = split("eventgrid", b"[" + b",".join([element] * elements) + b"]", {}, NOW)
+
+    assert len(parts) == (elements if is_split else 1)
+    assert (parts[0].fault is None) is is_split
+
+
+def test_an_array_that_is_no_json_is_read_up_to_the_limit_too():
+    """Dividing such an array is slow."""
+    (delivery,) = split("eventgrid", b"[x," + b"0," * (2 * FEW_COMMAS) + b"0]", {}, NOW)
+
+    assert delivery.fault is not None
+    assert delivery.fault.status == 413
 
 
 class Held:
@@ -49,7 +75,7 @@ class Held:
 
 
 def test_more_deliveries_than_may_wait_are_refused_however_small():
-    """Deliveries count as well as bytes; when the batch is stored there is room again."""
+    """Deliveries count as well as bytes; when the batch is stored there is room again. Single events have more room."""
     ingest = Held()
 
     async def run() -> None:
@@ -61,10 +87,15 @@ def test_more_deliveries_than_may_wait_are_refused_however_small():
         waiting = [asyncio.create_task(coalescer.submit(largest)) for _ in range(requests)]
         await asyncio.sleep(0)
         with pytest.raises(Retryable, match="Too many requests"):
+            await coalescer.submit([poison(b"0")] * (FEW + 1))
+        others = [asyncio.create_task(coalescer.submit([poison(b"0")])) for _ in range(RESERVED_DELIVERIES)]
+        await asyncio.sleep(0)
+        with pytest.raises(Retryable, match="Too many requests"):
             await coalescer.submit([poison(b"0")])
         ingest.go.set()
-        outcomes = await asyncio.gather(first, *waiting)
-        assert [len(each) for each in outcomes] == [1] + [MAX_ELEMENTS] * len(waiting)
+        outcomes = await asyncio.gather(first, *waiting, *others)
+        sizes = [1] + [MAX_ELEMENTS] * len(waiting) + [1] * len(others)
+        assert [len(each) for each in outcomes] == sizes
         assert [outcome.status for outcome in await coalescer.submit([poison()])] == ["stored"]
         coalescer.close()
 

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from helios.errors import ConfigurationError
+from helios.processes.instance import Instance
+from helios.processes.private import private_folder
 from local.emulators.journal import Journal
 from local.stack import config, credentials
-from local.stack.instance import Instance
-from local.stack.private import private_folder
 
 
 class Line(msgspec.Struct):
@@ -53,7 +53,7 @@ def test_only_the_user_can_read_the_state_folder_and_its_files(tmp_path):
 def test_a_demo_makes_its_state_folder_private(tmp_path):
     folder = tmp_path / "state"
     folder.mkdir(mode=0o755)
-    with Instance(folder):
+    with Instance(folder, "running"):
         assert mode(folder) == 0o700
 
 

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from standardwebhooks.webhooks import Webhook
 
 from helios.auth.authenticator import Refused
-from helios.auth.hmac_signature import StandardWebhooks
+from helios.auth.hmac_signature import HmacSignature
 from helios.auth.keys import KeySet
 from helios.auth.oidc import BearerToken, permit_application, permit_service_account
+from helios.sources.declaration import shipped_scheme
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 SECRET = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
@@ -76,6 +77,6 @@ def test_a_webhook_id_with_a_dot_is_401():
     shifted = {"webhook-id": f"a.{timestamp}", "webhook-timestamp": timestamp, "webhook-signature": signature}
     genuine = shifted | {"webhook-id": "a"}
 
-    authenticator = StandardWebhooks([SECRET])
+    authenticator = HmacSignature(shipped_scheme("standard_webhooks"), [SECRET], variable="HELIOS_CLOUDEVENTS_SECRET")
     assert status_of(authenticator, genuine, f"{timestamp}.{{}}".encode()) == 200
     assert status_of(authenticator, shifted, b"{}") == 401

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,8 +41,8 @@ def read(stem: Path) -> Delivery:
 @pytest.mark.parametrize("stem", pairs("event"))
 def test_a_payload_becomes_its_event(stem):
     """A golden pair: the payload in the .in file becomes the event in the .event file."""
-    exact = msgspec.json.Decoder(float_hook=Decimal)
-    expected = exact.decode(stem.with_suffix(".event.json").read_bytes())
+    exact = msgspec.json.Decoder(float_hook=str)
+    expected = {"attributes": {}} | exact.decode(stem.with_suffix(".event.json").read_bytes())
 
     assert exact.decode(msgspec.json.encode(normalise(read(stem)))) == expected
 
@@ -139,7 +138,7 @@ def test_an_array_of_event_grid_events_is_split():
     ]
 
 
-@pytest.mark.parametrize("body", [b"[", b"[]", b"[1,", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"[", b"[1,", b'["]', b"[" * 100_000])
 def test_an_array_that_cannot_be_split_is_one_delivery(body):
     """Normalising then states the fault of the whole body."""
     assert [part.body for part in split("eventgrid", body, {}, RECEIVED_AT)] == [body]

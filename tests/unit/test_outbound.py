@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from helios.adapters.notifiers import HttpNotifier
-from helios.cli.client import ApiError, Client
+from helios.client import ApiError, Client
 from helios.errors import Retryable
 from tests.support.listener import listening, serving
 
 
 def ask(url: str) -> None:
-    Client(url, token="helios_secret").get("stats", dict)
+    Client(url, token="helios_secret").stats()
 
 
 def change(url: str) -> None:
-    Client(url, token="helios_secret").post("dead-letters/1/replay", {}, dict)
+    Client(url, token="helios_secret").replay_dead_letter(1)
 
 
 def notify(url: str) -> None:
@@ -46,10 +46,3 @@ def test_a_redirect_is_not_followed(send_request: Callable[[str], Any], status: 
             send_request(url)
 
     assert authorizations == []
-
-
-def test_the_notifier_sends_the_first_of_two_secrets():
-    """Two secrets are set during a rotation."""
-    notifier = HttpNotifier("http://127.0.0.1:1/", "new old")
-
-    assert notifier._request.get_header("Authorization") == "Bearer new"

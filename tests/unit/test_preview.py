@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import EventFilter
 from helios.model.flows import FlowFilter
-from helios.reconciliation.declaration import Rule
 from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.preview import longest_time_to_deadline, preview
 from helios.reconciliation.record import to_instance
+from helios.reconciliation.rule import Rule
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows

@@ -7,9 +7,9 @@ import pytest
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
-from scripts.prove.compare import Finding, compare
+from scripts.prove.compare import Bucket, Finding, compare
 from scripts.prove.run import RESTARTS, Unproven, require_coverage
-from scripts.simulator.anomalies import ANOMALIES, Injection
+from scripts.simulator.anomalies import ANOMALIES, Injection, LostEvent
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
 
@@ -79,7 +79,45 @@ def test_a_duplicate_that_may_have_happened_may_be_reported_or_not():
 
 
 def test_an_unknown_order_is_a_difference():
-    assert compared(TRUTH, [GOOD, MISSING], orders=3).differences == ["3 orders were placed, but Helios has 2"]
+    assert compared(TRUTH, [GOOD, MISSING], orders=3).differences == [
+        "3 orders were placed and not lost, but Helios has 2"
+    ]
+
+
+LOST_AT = NOON + timedelta(seconds=40)
+LOST_EVENTS = [
+    LostEvent(source, type_, LOST_AT)
+    for source, type_ in (("aws", "OrderPlaced"), ("gcp", "PaymentProcessed"), ("azure", "InventoryReserved"))
+]
+LOST_ORDER = Injection(order_id="ORD-3", anomaly="lost", source="aws", type="OrderPlaced", lost=LOST_EVENTS)
+MISSING_EVENTS = {Bucket(NOON, event.source, event.type): 1 for event in LOST_EVENTS}
+
+
+def lost(missing, *, seconds: float = 120.0):
+    """The comparison of a run with a lost order, of which balances have found these events missing."""
+    missing_at = dict.fromkeys(missing, NOON + timedelta(seconds=seconds))
+    return compare(
+        [*TRUTH, LOST_ORDER], [GOOD, MISSING], (), orders=3, reported_at={}, missing=missing, missing_at=missing_at
+    )
+
+
+def test_an_order_that_is_lost_in_every_cloud_is_two_missing_events_where_counts_are_exact():
+    comparison = lost(MISSING_EVENTS)
+    score = comparison.scores[-1]
+
+    assert comparison.differences == []
+    assert (score.kind, score.injected, score.precision, score.recall, score.seconds) == ("lost", 2, 1.0, 1.0, 120.0)
+
+
+def test_a_loss_that_is_not_found_or_found_late_or_did_not_happen_is_a_difference():
+    other = Bucket(NOON, "azure", "OrderShipped")
+    payment = Bucket(NOON, "gcp", "PaymentProcessed")
+
+    assert lost({**MISSING_EVENTS, payment: 0}).differences == [
+        "gcp PaymentProcessed of 12:00: 1 lost, but 0 are missing"
+    ]
+    assert lost({**MISSING_EVENTS, other: 2}).differences == ["azure OrderShipped of 12:00: 0 lost, but 2 are missing"]
+    assert len(lost(MISSING_EVENTS, seconds=181).differences) == 2
 
 
 ONE_OF_EACH = [Injection(order_id=kind, anomaly=kind, source="aws", type="OrderPlaced") for kind in ANOMALIES]

@@ -103,7 +103,6 @@ def test_dead_letters_of_contradictory_and_rejected_events_are_redacted():
 FAULT = Fault(reason="is larger than 4096 bytes", field="body", status=413)
 UNREADABLE = [
     delivery("eventbridge", EVENTBRIDGE.replace("10.00", "NaN")),
-    delivery("eventbridge", "\ufeff" + EVENTBRIDGE),
     delivery("eventbridge", EVENTBRIDGE[:-4]),
     delivery("eventbridge", SNS.replace("10.00", "NaN")),
     delivery("cloudevents", EVENTBRIDGE),
@@ -112,7 +111,7 @@ UNREADABLE = [
     delivery("eventgrid", (GRID % PAYLOAD).replace("10.00", "NaN")),
     delivery("eventgrid", f"<{PAYLOAD}>"),
     delivery("pubsub", f'{{"message": {{"messageId": "1", "data": "{BASE64}%"}}}}'),
-    delivery("pubsub", f'{{"message": {{"messageId": "1", "text": {PAYLOAD}}}}}'),
+    delivery("pubsub", f'{{"message": {{"text": {PAYLOAD}}}}}'),
     delivery("pubsub", PAYLOAD[:-1], {"x-goog-pubsub-message-id": "1"}),
     msgspec.structs.replace(delivery("eventbridge", EVENTBRIDGE), fault=FAULT),
 ]
@@ -167,3 +166,37 @@ def test_no_bytes_make_redaction_raise(body):
 def test_a_field_that_a_flow_reads_can_not_be_redacted(path):
     with pytest.raises(ConfigurationError, match=f"HELIOS_REDACT: {path} is read by the flow 'order'"):
         bootstrap.build(Settings(database_url="postgresql://nowhere", redact=f"card.number {path}"))
+
+
+TENANT = "tenant-4711"
+STRUCTURED = {"specversion": "1.0", "id": "1", "source": "aws.s", "type": "T", "tenant": TENANT}
+MESSAGE = {"message": {"messageId": "1", "attributes": {"tenant": TENANT}, "data": "e30="}}
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        delivery("cloudevents", PAYLOAD, BINARY | {"ce-tenant": TENANT}),
+        delivery("cloudevents", json.dumps(STRUCTURED)),
+        delivery("pubsub", json.dumps(MESSAGE)),
+        delivery("pubsub", "{}", {"x-goog-pubsub-message-id": "1", "tenant": TENANT}),
+        delivery("eventbridge", EVENTBRIDGE, {"sqs-tenant": TENANT}),
+    ],
+    ids=["binary", "structured", "wrapped", "unwrapped", "SQS"],
+)
+def test_an_attribute_beside_the_payload_is_redacted(sent):
+    """In the event, and in the dead letter of a contradictory delivery."""
+    redacted, event = Redaction(["tenant"]).read(sent)
+
+    assert event.attributes["tenant"] == "[redacted]"
+    assert TENANT not in redacted.body.decode() + str(redacted.headers)
+
+
+@pytest.mark.parametrize("name", ["order_id", "orderId", "OrderId"])
+def test_a_field_is_redacted_in_every_spelling(name):
+    """Helios finds it in every spelling, so it must hide it in each."""
+    sent = delivery("eventbridge", EVENTBRIDGE.replace("order_id", name))
+    redacted, event = Redaction(["order_id"]).read(sent)
+
+    assert (event.order_id, json.loads(bytes(event.data))[name]) == ("[redacted]", "[redacted]")
+    assert json.loads(redacted.body)["detail"][name] == "[redacted]"

@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.fakes.store import MemoryStore
-from tests.support.deliveries import eventbridge
+from tests.support.deliveries import aws_key, eventbridge
 from tests.support.services import bearer
 from tests.unit.test_api import AWS, JSON, LIMIT, client_on
 
@@ -23,7 +23,9 @@ def client() -> Iterator[TestClient]:
 
 
 def test_a_repaired_dead_letter_is_stored_marked_and_audited(client):
-    assert client.post(REPLAY, json={"body": GOOD}).json() == {"status": "stored", "source": "aws", "id": "1"}
+    source, producer, id_ = aws_key("1")
+    key = {"source": source, "producer": producer, "id": id_}
+    assert client.post(REPLAY, json={"body": GOOD}).json() == {"status": "stored"} | key
     assert client.post(REPLAY, json={"body": GOOD}).json()["status"] == "duplicate"
     assert client.get("/api/v1/dead-letters/1").json()["replayed_as"] == "stored"
     assert client.post(REPLAY, headers=bearer("replay")).status_code == 422
@@ -31,9 +33,11 @@ def test_a_repaired_dead_letter_is_stored_marked_and_audited(client):
     client.post(REPLAY, json={"body": GOOD}, headers=bearer("replay"))
     assert client.get("/api/v1/audit", params={"limit": 1}).json()["items"][0]["actor"] == "token:replay"
     dead_letter = client.get("/api/v1/dead-letters/1").json()
-    assert (dead_letter["replayed_keys"], len(dead_letter["replays"])) == (["aws/1"], 3)
+    assert dead_letter["replayed_keys"] == [key]
+    assert len(dead_letter["replays"]) == 3
     other = client.post(REPLAY, json={"body": eventbridge("2").body.decode()})
-    assert (other.status_code, client.get("/api/v1/events/aws/2").status_code) == (409, 404)
+    shown = client.get("/api/v1/events/aws/2", params={"producer": producer})
+    assert (other.status_code, shown.status_code) == (409, 404)
 
 
 def test_a_body_that_is_still_unreadable_is_answered_with_its_field(client):

@@ -12,7 +12,7 @@ from helios.adapters.replay.eventgrid import _as_sent
 from helios.model.events import Delivery
 from helios.model.replay import ReplayFilter, ReplayJob, Target
 from helios.normalise import normalise
-from helios.normalise.replay_marks import RESOURCE, is_replay
+from helios.normalise.replay_marks import PREFIX, is_replay
 from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
@@ -53,11 +53,17 @@ def cloudevent(cloud, *, has_time=True):
     return Delivery(channel="cloudevents", body=json.dumps(event).encode(), received_at=NOON)
 
 
+def without_topic():
+    event = json.loads(eventgrid().body)
+    del event["topic"]
+    return Delivery(channel="eventgrid", body=json.dumps(event).encode(), received_at=NOON)
+
+
 def on_eventbridge(event):
     """The replayed event as a bus delivers it: with the bus's own id and a time in whole seconds."""
     target = EventBridgeTarget.__new__(EventBridgeTarget)
     target._bus = "shop"
-    entry = target._entry(JOB, event)
+    entry = target.entry(JOB.id, event)
     body = envelopes.eventbridge_event(
         "of-the-bus",
         detail_type=entry["DetailType"],
@@ -127,6 +133,11 @@ ROUND_TRIPS = [
     (eventbridge(), on_eventbridge),
     (eventbridge(), in_sns),
     (eventbridge(), structured),
+    (cloudevent("aws"), structured),
+    (cloudevent("aws"), binary),
+    (without_topic(), binary),
+    (without_topic(), structured),
+    (without_topic(), on_event_grid),
     (cloudevent("aws"), on_eventbridge),
     (cloudevent("aws", has_time=False), on_eventbridge),
     (pubsub(), pushed),
@@ -192,7 +203,7 @@ def test_a_real_duplicate_beside_a_replay_is_still_an_issue_of_its_flow_instance
 
 
 def test_an_unreadable_replay_mark_makes_a_dead_letter():
-    event = json.loads(eventbridge().body) | {"resources": [RESOURCE + "{"]}
+    event = json.loads(eventbridge().body) | {"resources": [PREFIX + "{"]}
     delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=LATER)
 
     (outcome,) = ingest([delivery], dedupe=NullDedupeCache(), store=MemoryStore())

@@ -4,7 +4,8 @@ import ipaddress
 
 import pytest
 
-from helios.adapters.replay.webhook import WebhookTarget, forbidden, hosts_of
+from helios.adapters.guarded_http import forbidden, hosts_of
+from helios.adapters.replay.webhook import WebhookTarget
 from helios.errors import ConfigurationError, Rejected
 
 METADATA_AND_TRANSITION = [

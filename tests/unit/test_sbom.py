@@ -14,12 +14,16 @@ pytestmark = pytest.mark.servers  # cyclonedx-py and npm
 PINNED = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?)==(\S+)", re.MULTILINE)
 
 
+TRACES = ROOT / "functions/traces-requirements.txt"
+
+
+@pytest.mark.parametrize("traces", [False, True])
 @pytest.mark.parametrize("name", functions())
-def test_a_functions_bill_lists_every_pinned_package(name, tmp_path):
+def test_a_functions_bill_lists_every_pinned_package(name, traces, tmp_path):
     folder = functions()[name]
-    file = sbom.write(name, folder, tmp_path)
+    file = sbom.write(name, folder, tmp_path, traces=traces)
     bill = json.loads(file.read_text())
-    pinned = PINNED.findall((folder / "requirements.txt").read_text())
+    pinned = PINNED.findall((folder / "requirements.txt").read_text() + traces * TRACES.read_text())
 
     assert (bill["bomFormat"], bill["specVersion"], bill["metadata"]["component"]["name"]) == (
         "CycloneDX",

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 from starlette.testclient import TestClient
 
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import Delivery, EventFilter
+from helios.model.events import Delivery, EventFilter, Key
 from helios.normalise import normalise, split
 from helios.settings import Settings
 from tests.fakes.store import MemoryStore
@@ -47,7 +47,7 @@ def post(client: TestClient, body: str, headers: dict[str, str], *, id_: str = "
     return client.post(CLOUDEVENTS, content=body, headers=signature | headers)
 
 
-def stored_keys(store: MemoryStore) -> list[tuple[str, str]]:
+def stored_keys(store: MemoryStore) -> list[Key]:
     return [event.key for event in store.events(EventFilter(), after=None, limit=9).items]
 
 
@@ -57,7 +57,7 @@ def test_attributes_in_headers_change_nothing_of_a_signed_structured_event(clien
     answers = [post(client, body, {"content-type": STRUCTURED} | added) for added in ({}, FORGED)]
 
     assert [answer.json()["status"] for answer in answers] == ["stored", "duplicate"]
-    assert stored_keys(store) == [("gcp", "genuine")]
+    assert stored_keys(store) == [("gcp", "shop", "genuine")]
 
 
 def test_a_header_that_no_signature_covers_is_not_stored(client, store):
@@ -95,7 +95,7 @@ def test_the_content_type_decides_that_a_cloudevent_is_structured(channel, conte
     """CloudEvents HTTP Protocol Binding, section 3.2.3: a structured event may repeat its attributes in headers."""
     event = normalise(delivery(channel, json.dumps(GENUINE), {"content-type": content_type} | FORGED))
 
-    assert (event.id, event.origin) == ("genuine", "shop")
+    assert (event.id, event.producer) == ("genuine", "shop")
 
 
 def test_the_content_type_decides_that_a_pubsub_cloudevent_is_structured():
@@ -103,7 +103,7 @@ def test_the_content_type_decides_that_a_pubsub_cloudevent_is_structured():
     push = envelopes.pubsub_push(envelopes.pubsub_message("genuine"))
     event = normalise(delivery("pubsub", json.dumps(GENUINE | {"data": push}), {"content-type": STRUCTURED} | FORGED))
 
-    assert (event.id, event.origin) == ("genuine", "shop")
+    assert (event.id, event.producer) == ("genuine", "shop")
 
 
 def test_an_array_in_binary_mode_is_the_data_of_one_event():

@@ -1,5 +1,6 @@
 """The health of Kafka: whether its brokers answer, and whether the sink keeps up."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -51,7 +52,10 @@ def test_a_sink_that_has_stopped_is_unhealthy(store, kafka, health):
     sink("kafka", outbox=MemoryOutbox(store), target=kafka)
     store.seen_at["kafka"] -= timedelta(seconds=90)
 
-    assert health() == ("unhealthy", "Kafka: the sink last ran 90 s ago; check that `helios sink` is running")
+    state, reason = health()
+
+    assert state == "unhealthy"
+    assert re.fullmatch(r"Kafka: the sink last ran 9\d s ago; check that `helios sink` is running", reason or "")
 
 
 def test_a_sink_that_lags_is_unhealthy_with_its_lag(store, kafka, health, monkeypatch):
@@ -60,7 +64,10 @@ def test_a_sink_that_lags_is_unhealthy_with_its_lag(store, kafka, health, monkey
     store.seen_at["kafka"] = datetime.now(UTC) + timedelta(hours=1)
     monkeypatch.setattr(status, "SINK_SECONDS", 0.0)
 
-    assert health() == ("unhealthy", "Kafka: the sink is 1 frames behind; the oldest has waited 0 s")
+    state, reason = health()
+
+    assert state == "unhealthy"
+    assert re.fullmatch(r"Kafka: the sink is 1 frames behind; the oldest has waited \d s", reason or "")
 
 
 def test_unavailable_brokers_are_the_first_reason(kafka, health):

@@ -28,7 +28,10 @@ LEG = {
     "type": "OrderPlaced",
     "optional": False,
     "state": "present",
+    "parts": 1,
+    "expected": 1,
     "event_id": "1",
+    "producer": HOSTILE,
     "time": TIME,
     "received_at": TIME,
     "fields": {HOSTILE: HOSTILE},
@@ -54,7 +57,7 @@ EVENT = {
     "source": "aws",
     "id": HOSTILE,
     "type": HOSTILE,
-    "origin": HOSTILE,
+    "producer": HOSTILE,
     "time": TIME,
     "received_at": TIME,
     "order_id": HOSTILE,
@@ -73,7 +76,20 @@ GROUP = {
     "last": TIME,
     "example_id": 1,
 }
-DEAD_LETTER = {"id": 1, "source": "aws", "status": "rejected", "field": HOSTILE, "reason": HOSTILE, "attempts": 1}
+DEAD_LETTER = {
+    "id": 1,
+    "source": "aws",
+    "channel": "eventbridge",
+    "status": "rejected",
+    "field": HOSTILE,
+    "reason": HOSTILE,
+    "attempts": 1,
+    "first_received_at": TIME,
+    "last_received_at": TIME,
+    "headers": {},
+    "body": HOSTILE,
+    "body_bytes": len(HOSTILE),
+}
 JOB = {
     "id": 1,
     "what": "events",

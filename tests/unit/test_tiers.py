@@ -9,9 +9,9 @@ import textwrap
 import pytest
 from _pytest.mark.expression import Expression
 
+from helios.processes.process import scrubbed_environment
 from local.stack.config import REPOSITORY
-from local.stack.process import scrubbed_environment
-from tests.local.processes import wait_until_gone
+from tests.support.processes import wait_until_gone
 from tests.support.schedule import APART, BY_PARAMETER, TOGETHER
 from tests.support.tiers import MARKERS, SLOW, TIERS
 
@@ -118,7 +118,7 @@ def test_a_process_ends_with_the_killed_worker_that_started_it(run_tests, tmp_pa
     text = f"""
         import os, signal
         from pathlib import Path
-        from local.stack.process import Process
+        from helios.processes.process import Process
 
         def test_killed():
             process = Process("sleep", ["sleep", "600"], log=Path({str(tmp_path)!r}) / "log")

@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
+from helios.adapters import guarded_http
+from helios.adapters.guarded_http import hosts_of
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.replay import webhook
-from helios.adapters.replay.webhook import WebhookTarget, hosts_of
+from helios.adapters.replay.webhook import WebhookTarget
 from helios.errors import TargetUnresolved
 from helios.model.replay import SENT, ReplayJob, ReplayRequest, Target
 from helios.services import replay as replay_worker
@@ -78,7 +79,7 @@ def test_the_next_job_waits_less_than_twenty_seconds():
     """Each look-up has a limit, and the pauses between them double."""
     pauses = sum(2**number for number in range(replay_worker.MAX_UNRESOLVED - 1))
 
-    assert replay_worker.MAX_UNRESOLVED * webhook.RESOLVE_SECONDS + pauses < 20
+    assert replay_worker.MAX_UNRESOLVED * guarded_http.RESOLVE_SECONDS + pauses < 20
 
 
 def test_a_job_that_has_reached_its_target_survives_a_longer_failure_of_the_name_server():
@@ -115,7 +116,7 @@ def test_a_silent_name_server_holds_a_look_up_no_longer_than_its_limit(monkeypat
         return refuse()
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
-    monkeypatch.setattr(webhook, "RESOLVE_SECONDS", 0.01)
+    monkeypatch.setattr(guarded_http, "RESOLVE_SECONDS", 0.01)
     try:
         with pytest.raises(TargetUnresolved, match=r"missing\.example can't be resolved within 0\.01 s"):
             send_to_missing_host()

@@ -49,12 +49,32 @@ export function flowInstancesOf(
   payload: string,
   declarations: readonly FlowDeclaration[],
 ): { flow: string; key: string }[] {
-  return declarations
-    .filter(({ leg }) => leg.some(({ source, type }) => type === event.type && (source ?? event.source) === event.source))
-    .flatMap(({ name, key: path }) => {
-      const key = scalar(path.split(".").reduce<string | null>((json, step) => json && member(json, step), payload));
-      return key ? [{ flow: name, key }] : [];
-    });
+  return declarations.flatMap(({ name, key: common, leg: legs }) => {
+    const leg = legs.find(({ source, type }) => type === event.type && (source ?? event.source) === event.source);
+    if (!leg) return [];
+    const [key] = [leg.key ?? common].flat().flatMap((path) => scalar(valueAt(payload, path.split("."))) ?? []);
+    return key ? [{ flow: name, key }] : [];
+  });
+}
+
+/** The JSON at a path into a payload; null if there is none. */
+const valueAt = (payload: string, path: readonly string[]): string | null =>
+  path.reduce<string | null>((json, step) => json && memberInAnySpelling(json, step), object(payload));
+
+/** A payload; of a payload that contains its object as text, the object. */
+const object = (payload: string): string => (payload.startsWith('"') ? (JSON.parse(payload) as string) : payload);
+
+/** The first value that is neither null nor empty, under the spellings of a name: `order_id`, `orderId`, `OrderId`. */
+function memberInAnySpelling(json: string, name: string): string | null {
+  return spellings(name).map((spelling) => member(json, spelling)).find((value) => value && value !== "null" && value !== '""') ?? null;
+}
+
+/** The spellings that the API looks for, in its order. */
+function spellings(name: string): string[] {
+  if (!/^[A-Za-z][A-Za-z0-9_]*$/.test(name)) return [name];
+  const words = (name.match(/[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+/g) ?? []).map((word) => word.toLowerCase());
+  const pascal = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+  return [name, words.join("_"), pascal.charAt(0).toLowerCase() + pascal.slice(1), pascal];
 }
 
 /** A scalar as the text that the API compares keys by; null for objects, arrays and null. */

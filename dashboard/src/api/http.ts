@@ -5,6 +5,7 @@ import { useAccess } from "./access";
 import type { components } from "./schema";
 
 export type Schemas = components["schemas"];
+type FieldError = Omit<Schemas["FieldError"], "line"> & { line?: number | null };
 
 const TIMEOUT_MS = 10_000;
 
@@ -12,10 +13,14 @@ const TIMEOUT_MS = 10_000;
 export class ApiError extends Error {
   override name = "ApiError";
 
-  /** @param status the HTTP status, or null when the API did not respond. */
+  /**
+   * @param status the HTTP status, or null when the API did not respond.
+   * @param errors the fields of the request that the API refused.
+   */
   constructor(
     message: string,
     readonly status: number | null,
+    readonly errors: readonly FieldError[] = [],
   ) {
     super(message);
   }
@@ -76,10 +81,11 @@ async function send(
   }
   const text = await response.text();
   if (!response.ok && !accept.includes(response.status)) {
-    const message = detail(text) ?? `The API returned status ${response.status}.`;
+    const problem = problemOf(text);
+    const message = problem.detail ?? `The API returned status ${response.status}.`;
     // The viewer may have entered a new token while this request was running. Its old token is no reason to ask again.
     if (response.status === 401 && token === useAccess.getState().token) requestToken(message);
-    throw new ApiError(message, response.status);
+    throw new ApiError(message, response.status, problem.errors);
   }
   return text;
 }
@@ -89,12 +95,11 @@ export async function get<T>(url: string, signal?: AbortSignal, accept: readonly
   return JSON.parse(await getText(url, signal, accept)) as T;
 }
 
-/** The `detail` of an RFC 9457 problem. */
-function detail(text: string): string | null {
+/** An RFC 9457 problem; empty if the text is none. */
+function problemOf(text: string): Partial<Schemas["Problem"]> {
   try {
-    const problem = JSON.parse(text) as Partial<Schemas["Problem"]>;
-    return problem.detail ?? null;
+    return JSON.parse(text) as Partial<Schemas["Problem"]>;
   } catch {
-    return null;
+    return {};
   }
 }

@@ -15,9 +15,9 @@ export interface paths {
         put?: never;
         /**
          * Ingest Eventbridge
-         * @description Ingest an EventBridge event from an API destination or inside an SNS notification.
+         * @description Ingest an EventBridge event, or an array of them, from an API destination or inside an SNS notification.
          */
-        post: operations["ingest_eventbridge_api_v1_webhooks_aws_eventbridge_post"];
+        post: operations["ingest_eventbridge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -36,8 +36,11 @@ export interface paths {
         /**
          * Ingest Pubsub
          * @description Ingest a Pub/Sub push: wrapped, unwrapped with metadata, or as a CloudEvent.
+         *
+         *     A message that becomes a dead letter is acknowledged too: after any other answer Pub/Sub delivers it again until
+         *     it expires, and holds back the messages behind it that have its ordering key.
          */
-        post: operations["ingest_pubsub_api_v1_webhooks_gcp_pubsub_post"];
+        post: operations["ingest_pubsub"];
         delete?: never;
         options?: never;
         head?: never;
@@ -57,7 +60,7 @@ export interface paths {
          * Ingest Eventgrid
          * @description Ingest Event Grid events of either schema, and answer its validation handshake.
          */
-        post: operations["ingest_eventgrid_api_v1_webhooks_azure_eventgrid_post"];
+        post: operations["ingest_eventgrid"];
         delete?: never;
         options?: never;
         head?: never;
@@ -77,7 +80,27 @@ export interface paths {
          * Ingest Cloudevents
          * @description Ingest CloudEvents 1.0: structured, batch or binary.
          */
-        post: operations["ingest_cloudevents_api_v1_webhooks_cloudevents_post"];
+        post: operations["ingest_cloudevents"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{source}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ingest Source
+         * @description Ingest a webhook of a declared source, signed or authenticated as its declaration says.
+         */
+        post: operations["ingest_source"];
         delete?: never;
         options?: never;
         head?: never;
@@ -95,7 +118,7 @@ export interface paths {
          * List Events
          * @description List events, the last received first.
          */
-        get: operations["list_events_api_v1_events_get"];
+        get: operations["list_events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -115,7 +138,27 @@ export interface paths {
          * Show Event
          * @description Show one event, with its payload as it was sent.
          */
-        get: operations["show_event_api_v1_events__source___id__get"];
+        get: operations["show_event"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Sources
+         * @description List the sources with the label, the colour and the shape of each, in the order in which they are shown.
+         */
+        get: operations["list_sources"];
         put?: never;
         post?: never;
         delete?: never;
@@ -135,7 +178,7 @@ export interface paths {
          * Count Deliveries
          * @description Count the deliveries by minute and cloud; minutes without deliveries are left out.
          */
-        get: operations["count_deliveries_api_v1_counts_get"];
+        get: operations["count_deliveries"];
         put?: never;
         post?: never;
         delete?: never;
@@ -155,7 +198,7 @@ export interface paths {
          * List Dead Letters
          * @description List the deliveries that did not become events, with the reasons, the newest first.
          */
-        get: operations["list_dead_letters_api_v1_dead_letters_get"];
+        get: operations["list_dead_letters"];
         put?: never;
         post?: never;
         delete?: never;
@@ -175,7 +218,7 @@ export interface paths {
          * Group Dead Letters
          * @description Count the dead letters by cloud, field and reason, the most frequent first.
          */
-        get: operations["group_dead_letters_api_v1_dead_letters_groups_get"];
+        get: operations["group_dead_letters"];
         put?: never;
         post?: never;
         delete?: never;
@@ -195,27 +238,7 @@ export interface paths {
          * Show Dead Letter
          * @description Show one dead letter with its replays, and all of its body that is stored.
          */
-        get: operations["show_dead_letter_api_v1_dead_letters__id__get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/audit": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Audit Entries
-         * @description List the entries of the audit log, the newest first.
-         */
-        get: operations["list_audit_entries_api_v1_audit_get"];
+        get: operations["show_dead_letter"];
         put?: never;
         post?: never;
         delete?: never;
@@ -235,7 +258,7 @@ export interface paths {
          * List Flow Instances
          * @description List flow instances, the last opened first.
          */
-        get: operations["list_flow_instances_api_v1_flows_get"];
+        get: operations["list_flow_instances"];
         put?: never;
         post?: never;
         delete?: never;
@@ -255,7 +278,7 @@ export interface paths {
          * List Declared Flows
          * @description List the declared flows.
          */
-        get: operations["list_declared_flows_api_v1_flows_declarations_get"];
+        get: operations["list_declared_flows"];
         put?: never;
         post?: never;
         delete?: never;
@@ -275,7 +298,7 @@ export interface paths {
          * Summarize Flow Instances
          * @description Summarize the flow instances opened in a period of at most 31 days, up to a position of the live stream.
          */
-        get: operations["summarize_flow_instances_api_v1_flows_summary_get"];
+        get: operations["summarize_flow_instances"];
         put?: never;
         post?: never;
         delete?: never;
@@ -295,7 +318,27 @@ export interface paths {
          * List Flow Issues
          * @description List the issues of flow instances, the last opened instance first.
          */
-        get: operations["list_flow_issues_api_v1_flows_issues_get"];
+        get: operations["list_flow_issues"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/workload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Unresolved Problems
+         * @description Count the mismatched and incomplete instances that nobody has resolved, by flow, age and assignee.
+         */
+        get: operations["list_unresolved_problems"];
         put?: never;
         post?: never;
         delete?: never;
@@ -315,7 +358,87 @@ export interface paths {
          * Show Flow Instance
          * @description Show one flow instance: its legs, issues, events and timeline.
          */
-        get: operations["show_flow_instance_api_v1_flows__flow___key__get"];
+        get: operations["show_flow_instance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Incidents
+         * @description List incidents, the last opened first.
+         */
+        get: operations["list_incidents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Incident
+         * @description Show one incident: what it counts, and who works on it.
+         */
+        get: operations["show_incident"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/instances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Incident Instances
+         * @description List the flow instances that an incident counts, the last opened first.
+         */
+        get: operations["list_incident_instances"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/balances": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Balances
+         * @description List what was published by minute, source and type, and what arrived of it, the newest minute first.
+         */
+        get: operations["list_balances"];
         put?: never;
         post?: never;
         delete?: never;
@@ -335,7 +458,7 @@ export interface paths {
          * List Frames
          * @description List the frames after a position. Frames are missing if ``after + 1`` is less than ``oldest``.
          */
-        get: operations["list_frames_api_v1_frames_get"];
+        get: operations["list_frames"];
         put?: never;
         post?: never;
         delete?: never;
@@ -355,9 +478,228 @@ export interface paths {
          * Show Stats
          * @description Show the totals, up to a position of the live stream.
          */
-        get: operations["show_stats_api_v1_stats_get"];
+        get: operations["show_stats"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Audit Entries
+         * @description List the entries of the audit log, the newest first.
+         */
+        get: operations["list_audit_entries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Flow Rules
+         * @description List the flows: where the rules in force are, whether people may edit them here, and the draft if any.
+         */
+        get: operations["list_flow_rules"];
+        put?: never;
+        /**
+         * Save Flow Version
+         * @description Save a draft of the flow that the text declares. It replaces an earlier draft, and is not in force.
+         *
+         *     `based_on` is the latest version that the author has seen: if another one was saved meanwhile, the answer is a
+         *     409 that names it.
+         */
+        post: operations["save_flow_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions/{flow}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Flow Versions
+         * @description List the versions of a flow, the newest first.
+         */
+        get: operations["list_flow_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions/{flow}/toml": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Flow Rules
+         * @description Export the rules in force, byte for byte as their author wrote them: a file for HELIOS_FLOWS_FILE.
+         */
+        get: operations["export_flow_rules"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions/{flow}/{version}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Flow Version
+         * @description Show a version, who changed it, and how far its recompute is.
+         */
+        get: operations["show_flow_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions/{flow}/{version}/toml": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Flow Version
+         * @description Export a version, byte for byte as its author wrote it.
+         */
+        get: operations["export_flow_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/diagnoses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Diagnose Flow Instance
+         * @description Say why each missing leg of a flow instance is missing: from dead letters, and from past recoveries.
+         */
+        get: operations["diagnose_flow_instance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recoveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Recoveries
+         * @description List the recoveries of missing legs, the newest first.
+         */
+        get: operations["list_recoveries"];
+        put?: never;
+        /**
+         * Start Recovery
+         * @description Bring back one missing leg of one flow instance from the places that HELIOS_RECOVERY_PLACES names.
+         *
+         *     The answer comes before the search; `GET /api/v1/recoveries/{id}` shows the outcome. Nothing is stored twice.
+         */
+        post: operations["start_recovery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/recoveries/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Recovery
+         * @description Show one recovery: what was found in each place, and the outcome.
+         */
+        get: operations["show_recovery"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/resolutions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Resolutions
+         * @description List what people did about flow instances, the newest first.
+         */
+        get: operations["list_resolutions"];
+        put?: never;
+        /**
+         * Resolve Flow Instances
+         * @description Assign, annotate, accept, write off or reopen flow instances: those listed, or all that a filter finds.
+         *
+         *     With `dry_run`, only count them. The verdicts of Helios stay as they are.
+         */
+        post: operations["resolve_flow_instances"];
         delete?: never;
         options?: never;
         head?: never;
@@ -380,7 +722,111 @@ export interface paths {
          *     A body that is an array has one result for each element; either all of its elements are ingested or none. A
          *     dead letter that has become an event can't become a different one: 409.
          */
-        post: operations["replay_api_v1_dead_letters__id__replay_post"];
+        post: operations["replay_dead_letter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Acknowledge Incident
+         * @description Acknowledge an incident, or withdraw that.
+         */
+        post: operations["acknowledge_incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/snooze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Snooze Incident
+         * @description Snooze an incident until a time; if it is still open then, its receivers are notified again.
+         */
+        post: operations["snooze_incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/incidents/{id}/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign Incident
+         * @description Assign an incident to a person or team, or to nobody.
+         */
+        post: operations["assign_incident"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions/{flow}/{version}/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Preview Flow Version
+         * @description Show what a version would change in the instances of the last days. It changes no instance.
+         *
+         *     It ends within five seconds, and says how much it has compared by then.
+         */
+        post: operations["preview_flow_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flow-versions/{flow}/{version}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve Flow Version
+         * @description Put a previewed draft in force, and start to evaluate the stored instances by it.
+         *
+         *     When the answer arrives, no process stores a verdict by the earlier rules any more.
+         */
+        post: operations["approve_flow_version"];
         delete?: never;
         options?: never;
         head?: never;
@@ -398,7 +844,7 @@ export interface paths {
          * List Replay Jobs
          * @description List the replay jobs, the newest first.
          */
-        get: operations["list_replay_jobs_api_v1_replays_get"];
+        get: operations["list_replay_jobs"];
         put?: never;
         /**
          * Start Replay Job
@@ -406,7 +852,7 @@ export interface paths {
          *
          *     The job does not include what arrives after its creation.
          */
-        post: operations["start_replay_job_api_v1_replays_post"];
+        post: operations["start_replay_job"];
         delete?: never;
         options?: never;
         head?: never;
@@ -424,7 +870,7 @@ export interface paths {
          * Show Replay Job
          * @description Show a replay job and its progress.
          */
-        get: operations["show_replay_job_api_v1_replays__id__get"];
+        get: operations["show_replay_job"];
         put?: never;
         post?: never;
         delete?: never;
@@ -446,7 +892,7 @@ export interface paths {
          * Cancel Replay Job
          * @description Cancel a running replay job; the batch in progress is still sent.
          */
-        post: operations["cancel_replay_job_api_v1_replays__id__cancel_post"];
+        post: operations["cancel_replay_job"];
         delete?: never;
         options?: never;
         head?: never;
@@ -466,7 +912,27 @@ export interface paths {
          * Notify Relay
          * @description Wake the relay from another cloud, so that clients see its events now and not within a minute.
          */
-        post: operations["notify_relay_api_v1_relay_notify_post"];
+        post: operations["notify_relay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/resolutions/{id}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Undo Resolution
+         * @description Restore what an action has changed, except for flow instances that a later action has changed again.
+         */
+        post: operations["undo_resolution"];
         delete?: never;
         options?: never;
         head?: never;
@@ -486,7 +952,7 @@ export interface paths {
          * Issue Ticket
          * @description Issue a ticket for ``?ticket=`` that opens one WebSocket, once. A token in a URL would end up in logs.
          */
-        post: operations["issue_ticket_api_v1_ws_tickets_post"];
+        post: operations["issue_ticket"];
         delete?: never;
         options?: never;
         head?: never;
@@ -504,7 +970,7 @@ export interface paths {
          * Check Liveness
          * @description Check that this process is alive.
          */
-        get: operations["check_liveness_api_v1_health_get"];
+        get: operations["check_liveness"];
         put?: never;
         post?: never;
         delete?: never;
@@ -524,7 +990,7 @@ export interface paths {
          * Probe Services
          * @description Probe every service that Helios needs, at most once a second; 503 when events can't be stored.
          */
-        get: operations["probe_services_api_v1_health_detailed_get"];
+        get: operations["probe_services"];
         put?: never;
         post?: never;
         delete?: never;
@@ -557,33 +1023,41 @@ export interface components {
         };
         /**
          * Event
-         * @description A fact that a cloud reported, with the attributes of CloudEvents 1.0 ("Context Attributes") and some of Helios.
+         * @description A fact that a source reported, with the attributes of CloudEvents 1.0 ("Context Attributes") and some of Helios.
          *
          *     Attributes:
-         *         source: the cloud in which it happened.
-         *         id: the sender's id, unique within the source.
+         *         source: the cloud in which it happened, or the declared source.
+         *         producer: the producer within that source, for which ``id`` is unique: the ``source`` of a CloudEvent,
+         *             EventBridge's source/account/region, the topic of Event Grid, the project of a Pub/Sub message.
+         *         id: the id that the producer or the cloud assigned.
          *         type: the type in the sender's spelling: ``OrderPlaced``.
          *         subject: the subject, if the sender names one.
          *         time: when it happened in the cloud, not when Helios received it.
          *         received_at: when Helios received it.
-         *         origin: where in that cloud: EventBridge source/account/region, Pub/Sub topic, Event Grid topic.
          *         data: the JSON text of the payload, byte for byte as it was sent.
+         *         attributes: what the sender or the cloud sent beside the payload, under its own names: Pub/Sub attributes,
+         *             CloudEvents extensions, EventBridge resources. They are no part of the content.
          *         order_id: read from the payload.
          *         customer_id: read from the payload.
          *         amount: read from the payload; exact, never converted to a float.
          *         digest: 16 hex digits over type, subject, time and data: equal digests mean equal content.
+         *         archived: true if the event was read from the archive, because Postgres no longer has it; otherwise absent.
+         *         trace: the trace in which it was sent, read from its attributes by the API; absent if they name none.
          */
         Event: {
-            /** @enum {unknown} */
-            source: "aws" | "azure" | "gcp";
+            source: string;
+            producer: string;
             id: string;
             type: string;
             /** @default null */
             subject: string | null;
             time: string;
             received_at: string;
-            origin: string;
             data: unknown;
+            /** @default {} */
+            attributes: {
+                [key: string]: string;
+            };
             /** @default null */
             order_id: string | null;
             /** @default null */
@@ -591,17 +1065,28 @@ export interface components {
             /** @default null */
             amount: string | null;
             digest: string;
+            archived?: boolean;
+            trace?: components["schemas"]["Trace"];
         };
-        EventPage: components["schemas"]["Page_Event_"];
+        /**
+         * EventPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        EventPage: {
+            items: components["schemas"]["Event"][];
+            next_cursor: string | null;
+        };
         /**
          * Result
          * @description The outcome of one delivery.
          */
         Result: {
             /** @enum {unknown} */
-            status: "contradictory" | "duplicate" | "rejected" | "stored";
+            status: "accepted" | "contradictory" | "duplicate" | "rejected" | "stored";
             /** @default null */
-            source: ("aws" | "azure" | "gcp") | null;
+            source: string | null;
+            /** @default null */
+            producer: string | null;
             /** @default null */
             id: string | null;
             /** @default null */
@@ -623,6 +1108,14 @@ export interface components {
         ValidationResponse: {
             validationResponse: string;
         };
+        /**
+         * Challenge
+         * @description The answer to Slack's check of an endpoint.
+         */
+        Challenge: {
+            challenge: string;
+        };
+        Sources: components["schemas"]["SourceInfo"][];
         /**
          * FramePage
          * @description Part of the live stream.
@@ -715,10 +1208,13 @@ export interface components {
          *
          *     Attributes:
          *         status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
-         *             Kafka). ``unhealthy``: nothing can be stored (no database).
+         *             Kafka), or not shown (no projector). ``unhealthy``: nothing can be stored (no database), or nothing can be
+         *             received (no log).
          *         database: Postgres answered a query.
          *         redis: Redis answered a PING.
          *         kafka: a broker answered a request for the list of topics.
+         *         log: a broker of the log answered; disabled where Postgres judges.
+         *         projector: a projector runs; disabled where Postgres judges.
          *         uptime: seconds since this process started.
          *         timestamp: time of this response, UTC.
          *         reasons: for each unhealthy service, why.
@@ -732,6 +1228,10 @@ export interface components {
             redis: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             kafka: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            log: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            projector: "disabled" | "healthy" | "unhealthy";
             uptime: number;
             timestamp: string;
             reasons: {
@@ -745,11 +1245,12 @@ export interface components {
          *     Attributes:
          *         body: the received body, with U+FFFD for bytes that are not UTF-8; in a list only the first PREVIEW_BYTES.
          *         body_bytes: how many bytes of the body are stored.
+         *         beyond_horizon: whether a replay must accept that the event may have been stored before.
          *         replayed_as: the outcome of the successful replay; None if no replay has succeeded.
          *         replayed_at: time of the successful replay, UTC.
-         *         replayed_keys: the events that the dead letter became, as ``source/id``.
+         *         replayed_keys: the events that the dead letter became.
          *         replays: the latest MAX_REPLAYS entries of the audit log about the dead letter, the newest first; empty in a
-         *             list.
+         *             list, and for a token with limits.
          */
         DeadLetterView: {
             id: number;
@@ -767,26 +1268,38 @@ export interface components {
             };
             body: string;
             body_bytes: number;
+            /** @default false */
+            beyond_horizon: boolean;
             /** @default null */
-            replayed_as: ("duplicate" | "stored") | null;
+            replayed_as: ("accepted" | "duplicate" | "stored") | null;
             /** @default null */
             replayed_at: string | null;
             /** @default [] */
-            replayed_keys: string[];
+            replayed_keys: components["schemas"]["EventKey"][];
             /** @default [] */
             replays: components["schemas"]["AuditEntry"][];
         };
-        DeadLetterPage: components["schemas"]["Page_DeadLetterView_"];
+        /**
+         * DeadLetterPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        DeadLetterPage: {
+            items: components["schemas"]["DeadLetterView"][];
+            next_cursor: string | null;
+        };
         /**
          * Repair
          * @description The request to replay a dead letter.
          *
          *     Attributes:
          *         body: the repaired body; None: the body as it was received.
+         *         accept: store an event that is beyond the identity horizon, although it may have been stored before.
          */
         Repair: {
             /** @default null */
             body: string | null;
+            /** @default false */
+            accept: boolean;
         };
         DeadLetterGroups: components["schemas"]["DeadLetterGroup"][];
         /**
@@ -859,7 +1372,14 @@ export interface components {
             /** @default null */
             last_error: string | null;
         };
-        ReplayPage: components["schemas"]["Page_ReplayJob_"];
+        /**
+         * ReplayPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        ReplayPage: {
+            items: components["schemas"]["ReplayJob"][];
+            next_cursor: string | null;
+        };
         /**
          * Matching
          * @description The items that a job would send.
@@ -876,8 +1396,153 @@ export interface components {
             newest: string | null;
             examples: string[];
         };
-        AuditPage: components["schemas"]["Page_AuditEntry_"];
-        FlowPage: components["schemas"]["Page_FlowInstance_"];
+        /**
+         * AuditPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        AuditPage: {
+            items: components["schemas"]["AuditEntry"][];
+            next_cursor: string | null;
+        };
+        /**
+         * ResolutionRequest
+         * @description One step for one or many flow instances: those that are listed, or those that a filter finds.
+         *
+         *     Attributes:
+         *         step: what to do.
+         *         instances: the flow instances; leave it out to use ``filter``.
+         *         filter: which flow instances; a step for all instances needs at least one condition.
+         *         text: the note, or the reason of a decision.
+         *         assignee: for ``assign``: the person; None removes the assignment.
+         *         dry_run: only count the instances.
+         */
+        ResolutionRequest: {
+            /** @enum {unknown} */
+            step: "accept" | "assign" | "note" | "reopen" | "write_off";
+            /** @default null */
+            instances: components["schemas"]["InstanceName"][] | null;
+            /** @default null */
+            filter: components["schemas"]["ResolutionFilter"] | null;
+            /** @default null */
+            text: string | null;
+            /** @default null */
+            assignee: string | null;
+            /** @default false */
+            dry_run: boolean;
+        };
+        /**
+         * ResolutionAction
+         * @description One step that an actor took, for one or many flow instances, or the undoing of one.
+         *
+         *     Attributes:
+         *         id: the id of the action; None: a dry run, which changed nothing.
+         *         step: what was done; ``undo``: the state before another action was restored.
+         *         instances: the number of flow instances that it changed, or would change.
+         *         skipped: the number of instances that an undo left alone, because a later action has changed them.
+         *         undoes: the id of the action that it undoes.
+         *         undone_by: the id of the action that undid it.
+         */
+        ResolutionAction: {
+            id: number | null;
+            at: string;
+            actor: string;
+            step: ("accept" | "assign" | "note" | "reopen" | "write_off") | "undo";
+            /** @default null */
+            text: string | null;
+            /** @default null */
+            assignee: string | null;
+            instances: number;
+            /** @default 0 */
+            skipped: number;
+            /** @default null */
+            undoes: number | null;
+            /** @default null */
+            undone_by: number | null;
+        };
+        /**
+         * ResolutionPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        ResolutionPage: {
+            items: components["schemas"]["ResolutionAction"][];
+            next_cursor: string | null;
+        };
+        Workloads: components["schemas"]["Workload"][];
+        Diagnoses: components["schemas"]["Diagnosis"][];
+        /**
+         * RecoveryRequest
+         * @description Bring back one missing leg of one flow instance.
+         *
+         *     Attributes:
+         *         flow: the flow.
+         *         key: the key of the instance.
+         *         leg: the name of the leg.
+         */
+        RecoveryRequest: {
+            flow: string;
+            key: string;
+            leg: string;
+        };
+        /**
+         * Recovery
+         * @description One attempt to bring back a missing leg.
+         *
+         *     Attributes:
+         *         id: ascending in the order of the requests.
+         *         flow: the flow.
+         *         key: the key of the instance.
+         *         leg: the name of the leg.
+         *         actor: the person or token that asked for it, or the policy of the flow.
+         *         is_automatic: whether the policy of the flow asked for it.
+         *         requested_at: when, UTC.
+         *         state: ``recovered``: the leg is present. ``not_found``: no configured place has it. ``refused``: a place has
+         *             it, and Helios refuses it. ``failed``: no place could be searched in time.
+         *         finding: why the leg was missing; None while the attempt runs.
+         *         found_in: the place or the dead letter that has the event.
+         *         detail: the outcome in words.
+         *         searches: what was found in each place so far.
+         *         ended_at: when the attempt ended, UTC; None: it runs.
+         */
+        Recovery: {
+            id: number;
+            flow: string;
+            key: string;
+            leg: string;
+            actor: string;
+            is_automatic: boolean;
+            requested_at: string;
+            /**
+             * @default running
+             * @enum {unknown}
+             */
+            state: "failed" | "not_found" | "recovered" | "refused" | "running";
+            /** @default null */
+            finding: ("never_reached_bus" | "not_delivered" | "refused" | "unknown") | null;
+            /** @default null */
+            found_in: string | null;
+            /** @default  */
+            detail: string;
+            /** @default [] */
+            searches: components["schemas"]["PlaceSearch"][];
+            /** @default null */
+            ended_at: string | null;
+        };
+        /**
+         * RecoveryPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        RecoveryPage: {
+            items: components["schemas"]["Recovery"][];
+            next_cursor: string | null;
+        };
+        /**
+         * FlowPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        FlowPage: {
+            items: components["schemas"]["FlowInstance"][];
+            next_cursor: string | null;
+        };
         /**
          * FlowInstanceDetails
          * @description A flow instance with its events and its timeline.
@@ -885,6 +1550,7 @@ export interface components {
          *     Attributes:
          *         events: the stored events, the first received first.
          *         timeline: the steps, in order of time.
+         *         rebuilt: true if the instance was removed after its time, and follows again from its events; otherwise absent.
          */
         FlowInstanceDetails: {
             flow: string;
@@ -900,8 +1566,11 @@ export interface components {
             time_to_match_seconds: number | null;
             legs: components["schemas"]["FlowLeg"][];
             issues: components["schemas"]["FlowIssue"][];
+            /** @default null */
+            resolution: components["schemas"]["Resolution"] | null;
             events: components["schemas"]["Event"][];
             timeline: components["schemas"]["Step"][];
+            rebuilt?: boolean;
         };
         /**
          * FlowSummary
@@ -939,18 +1608,232 @@ export interface components {
             issues: {
                 [key: string]: number;
             };
-            silent: ("aws" | "azure" | "gcp")[];
+            silent: string[];
             trend: components["schemas"]["TrendPoint"][];
         };
-        FlowIssuePage: components["schemas"]["Page_KeyedIssue_"];
-        Declarations: components["schemas"]["Flow"][];
         /**
-         * Page[Event]
+         * FlowIssuePage
          * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
          */
-        Page_Event_: {
-            items: components["schemas"]["Event"][];
+        FlowIssuePage: {
+            items: components["schemas"]["KeyedIssue"][];
             next_cursor: string | null;
+        };
+        Declarations: components["schemas"]["Flow"][];
+        FlowRulesList: components["schemas"]["FlowRules"][];
+        /**
+         * FlowVersion
+         * @description A version of a flow.
+         *
+         *     Attributes:
+         *         flow: the name of the flow.
+         *         version: its number; the first one of a flow is 1.
+         *         state: whether it is in force.
+         *         text: the TOML that declares the flow, as its author wrote it.
+         *         saved_at: when it was saved, UTC.
+         *         saved_by: the author.
+         *         previewed_at: when it was last previewed, UTC; None: never. A version is approved after a preview only.
+         *         previewed_by: who previewed it.
+         *         approved_at: when it was approved, UTC; None: never.
+         *         approved_by: who approved it.
+         *         recompute: how far the stored flow instances are evaluated by it; None: it was never approved.
+         */
+        FlowVersion: {
+            flow: string;
+            version: number;
+            /** @enum {unknown} */
+            state: "draft" | "in_force" | "replaced" | "superseded";
+            text: string;
+            saved_at: string;
+            saved_by: string;
+            /** @default null */
+            previewed_at: string | null;
+            /** @default null */
+            previewed_by: string | null;
+            /** @default null */
+            approved_at: string | null;
+            /** @default null */
+            approved_by: string | null;
+            /** @default null */
+            recompute: components["schemas"]["RecomputeProgress"] | null;
+        };
+        /**
+         * FlowVersionPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        FlowVersionPage: {
+            items: components["schemas"]["FlowVersion"][];
+            next_cursor: string | null;
+        };
+        /**
+         * NewFlowVersion
+         * @description The request to save a draft.
+         *
+         *     Attributes:
+         *         text: the TOML that declares one flow, in the format of a file of flows.
+         *         based_on: the latest version that the author has seen; None: the flow has no version.
+         */
+        NewFlowVersion: {
+            text: string;
+            /** @default null */
+            based_on: number | null;
+        };
+        /**
+         * FlowPreview
+         * @description What a version would change in the instances that opened in a period.
+         *
+         *     Attributes:
+         *         flow: the name of the flow.
+         *         method: ``sample``: a random sample of the recorded instances was evaluated. ``newest``: the version has other
+         *             legs than the rules in force, so the newest events were read, and all of their instances evaluated.
+         *         since: the beginning of the period, UTC.
+         *         until: its end, UTC.
+         *         covered_since: from when on instances were compared; later than ``since`` if the time ended before all events of
+         *             the period were read.
+         *         problems: the recorded instances that are mismatched or incomplete.
+         *         others: the other instances; of ``newest`` also those that there would be by the version only.
+         *         contradictory: the number of instances that were left out, because the contradicting variants are no events.
+         *         changes: the verdicts that would change; empty if none of the compared instances would.
+         *         examples: some of these instances.
+         *         seconds: how long the preview took.
+         */
+        FlowPreview: {
+            flow: string;
+            /** @enum {unknown} */
+            method: "newest" | "sample";
+            since: string;
+            until: string;
+            covered_since: string;
+            problems: components["schemas"]["PreviewGroup"];
+            others: components["schemas"]["PreviewGroup"];
+            /** @default 0 */
+            contradictory: number;
+            changes: components["schemas"]["PreviewedChange"][];
+            examples: components["schemas"]["PreviewExample"][];
+            seconds: number;
+        };
+        /**
+         * Incident
+         * @description An incident.
+         *
+         *     Attributes:
+         *         id: ascending in the order in which incidents were opened.
+         *         cause: what it is about.
+         *         title: the cause in words.
+         *         severity: how severe it is.
+         *         opened_at: when it was opened, UTC.
+         *         seen_at: when its cause was last seen, UTC.
+         *         resolved_at: when it was resolved, UTC; None while it is open.
+         *         resolution: why it was resolved.
+         *         number: the flow instances that are broken by the cause and were not repaired; of dead letters, the deliveries;
+         *             of a drift, the events that are still missing.
+         *         amounts: the amounts of these instances, by currency.
+         *         since: when the first of them opened, rounded down to ten minutes; None if there is none.
+         *         until: when the last of them opened, rounded up to ten minutes.
+         *         acknowledged_by: the user who acknowledged it.
+         *         acknowledged_at: when that was, UTC.
+         *         snoozed_until: until when it is snoozed, UTC.
+         *         assignee: the person or team to whom it is assigned.
+         */
+        Incident: {
+            id: number;
+            cause: components["schemas"]["Cause"];
+            title: string;
+            /** @enum {unknown} */
+            severity: "critical" | "error" | "info" | "warning";
+            opened_at: string;
+            seen_at: string;
+            /** @default null */
+            resolved_at: string | null;
+            /** @default null */
+            resolution: string | null;
+            /** @default 0 */
+            number: number;
+            /** @default [] */
+            amounts: components["schemas"]["Money"][];
+            /** @default null */
+            since: string | null;
+            /** @default null */
+            until: string | null;
+            /** @default null */
+            acknowledged_by: string | null;
+            /** @default null */
+            acknowledged_at: string | null;
+            /** @default null */
+            snoozed_until: string | null;
+            /** @default null */
+            assignee: string | null;
+        };
+        /**
+         * IncidentPage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        IncidentPage: {
+            items: components["schemas"]["Incident"][];
+            next_cursor: string | null;
+        };
+        /**
+         * BalancePage
+         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         */
+        BalancePage: {
+            items: components["schemas"]["Balance"][];
+            next_cursor: string | null;
+        };
+        /**
+         * Acknowledge
+         * @description A request to acknowledge an incident, or to withdraw that.
+         */
+        Acknowledge: {
+            /** @default true */
+            acknowledged: boolean;
+        };
+        /**
+         * Snooze
+         * @description A request to snooze an incident; ``until`` None ends the snooze.
+         */
+        Snooze: {
+            until: string | null;
+        };
+        /**
+         * Assign
+         * @description A request to assign an incident to a person or team; None to nobody.
+         */
+        Assign: {
+            assignee: string | null;
+        };
+        /**
+         * Trace
+         * @description The trace to which an event belongs.
+         *
+         *     Attributes:
+         *         id: 32 hex digits.
+         *         url: where the trace is shown: HELIOS_TRACE_URL with this id; None if that is not set.
+         */
+        Trace: {
+            id: string;
+            url: string | null;
+        };
+        /**
+         * SourceInfo
+         * @description How a source is shown. Neither the colour nor the shape alone identifies it: the label is always beside them.
+         *
+         *     Attributes:
+         *         name: the name in events, filters and addresses.
+         *         label: the name that people read.
+         *         colour: a colour of the dashboard's palette, which has a light and a dark value for each.
+         *         shape: the shape of its mark.
+         *         built_in: whether it is one of the three clouds.
+         */
+        SourceInfo: {
+            name: string;
+            label: string;
+            /** @enum {unknown} */
+            colour: "amber" | "blue" | "brown" | "green" | "lime" | "orange" | "pink" | "slate" | "teal" | "violet";
+            /** @enum {unknown} */
+            shape: "circle" | "cross" | "diamond" | "hexagon" | "pentagon" | "square" | "star" | "triangle";
+            /** @default false */
+            built_in: boolean;
         };
         /**
          * StreamFrame
@@ -991,7 +1874,7 @@ export interface components {
          */
         Count: {
             minute: string;
-            source: ("aws" | "azure" | "gcp") | "unknown";
+            source: string;
             type: string;
             /** @default 0 */
             stored: number;
@@ -1007,8 +1890,8 @@ export interface components {
          * @description One line of the live feed: an event without its payload.
          */
         EventSummary: {
-            /** @enum {unknown} */
-            source: "aws" | "azure" | "gcp";
+            source: string;
+            producer: string;
             id: string;
             type: string;
             subject: string | null;
@@ -1033,17 +1916,22 @@ export interface components {
             /** @enum {unknown} */
             status: "incomplete" | "matched" | "matched_late" | "mismatched" | "open";
             previous: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | null;
-            issues: ("contradictory" | "duplicate" | "late" | "mismatch" | "missing")[];
+            issues: ("contradictory" | "duplicate" | "excess" | "gap" | "late" | "mismatch" | "missing" | "out_of_order")[];
             amount: string | null;
             opened_at: string;
         };
         /**
          * FieldError
          * @description An invalid field of a request, and the reason.
+         *
+         *     Attributes:
+         *         line: the line of the field in a text that the request contains; absent for any other field.
          */
         FieldError: {
             field: string;
             reason: string;
+            /** @default null */
+            line: number | null;
         };
         /**
          * ComponentHealth
@@ -1056,6 +1944,10 @@ export interface components {
             redis: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             kafka: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            log: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            projector: "disabled" | "healthy" | "unhealthy";
         };
         /**
          * MinuteCount
@@ -1063,11 +1955,20 @@ export interface components {
          */
         MinuteCount: {
             minute: string;
-            source: ("aws" | "azure" | "gcp") | "unknown";
+            source: string;
             stored: number;
             duplicate: number;
             contradictory: number;
             rejected: number;
+        };
+        /**
+         * EventKey
+         * @description The identity of an event.
+         */
+        EventKey: {
+            source: string;
+            producer: string;
+            id: string;
         };
         /**
          * AuditEntry
@@ -1077,17 +1978,9 @@ export interface components {
             at: string;
             actor: string;
             /** @enum {unknown} */
-            action: "dead_letter_replayed" | "replay_cancelled" | "replay_finished" | "replay_started" | "token_created" | "token_revoked";
+            action: "dead_letter_replayed" | "erased" | "flow_instances_resolved" | "flow_version_approved" | "flow_version_previewed" | "flow_version_saved" | "incident_acknowledged" | "incident_assigned" | "incident_snoozed" | "recovery_ended" | "recovery_started" | "replay_cancelled" | "replay_finished" | "replay_started" | "token_created" | "token_revoked";
             subject: string;
             detail: string;
-        };
-        /**
-         * Page[DeadLetterView]
-         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
-         */
-        Page_DeadLetterView_: {
-            items: components["schemas"]["DeadLetterView"][];
-            next_cursor: string | null;
         };
         /**
          * DeadLetterGroup
@@ -1100,7 +1993,7 @@ export interface components {
          *         example_id: the id of the newest dead letter.
          */
         DeadLetterGroup: {
-            source: ("aws" | "azure" | "gcp") | "unknown";
+            source: string;
             /** @enum {unknown} */
             status: "contradictory" | "rejected";
             field: string;
@@ -1135,7 +2028,7 @@ export interface components {
          */
         ReplayFilter: {
             /** @default null */
-            source: ("aws" | "azure" | "gcp") | "unknown" | null;
+            source: string | null;
             /** @default null */
             type: string | null;
             /** @default null */
@@ -1159,30 +2052,117 @@ export interface components {
             received_at: string;
             source: string;
             id: string;
+            /** @default  */
+            producer: string;
         };
         /**
-         * Page[ReplayJob]
-         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         * InstanceName
+         * @description The identity of a flow instance.
          */
-        Page_ReplayJob_: {
-            items: components["schemas"]["ReplayJob"][];
-            next_cursor: string | null;
+        InstanceName: {
+            flow: string;
+            key: string;
         };
         /**
-         * Page[AuditEntry]
-         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         * ResolutionFilter
+         * @description Which flow instances; None and empty mean any. ``since`` and ``until`` limit ``opened_at``.
+         *
+         *     Attributes:
+         *         flow: the instance belongs to this flow.
+         *         status: its verdict is one of these.
+         *         issue: it has an issue of one of these kinds.
+         *         key: its key begins with this text.
+         *         resolution: its resolution has one of these states.
+         *         assignee: the person to whom it is assigned.
          */
-        Page_AuditEntry_: {
-            items: components["schemas"]["AuditEntry"][];
-            next_cursor: string | null;
+        ResolutionFilter: {
+            /** @default null */
+            flow: string | null;
+            /** @default [] */
+            status: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open")[];
+            /** @default [] */
+            issue: ("contradictory" | "duplicate" | "excess" | "gap" | "late" | "mismatch" | "missing" | "out_of_order")[];
+            /** @default null */
+            key: string | null;
+            /** @default [] */
+            resolution: ("accepted" | "reopened" | "unresolved" | "written_off")[];
+            /** @default null */
+            assignee: string | null;
+            /** @default null */
+            since: string | null;
+            /** @default null */
+            until: string | null;
         };
         /**
-         * Page[FlowInstance]
-         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
+         * Workload
+         * @description The problems of a flow that nobody has resolved, of one age and one assignee.
+         *
+         *     Attributes:
+         *         flow: the name of the flow.
+         *         older_than_seconds: the lower end of the age, since the first event of the instance.
+         *         assignee: the person who works on them; None: nobody.
+         *         instances: the number of instances.
+         *         overdue: how many of these are older than the flow's target.
          */
-        Page_FlowInstance_: {
-            items: components["schemas"]["FlowInstance"][];
-            next_cursor: string | null;
+        Workload: {
+            flow: string;
+            older_than_seconds: number;
+            assignee: string | null;
+            instances: number;
+            overdue: number;
+        };
+        /**
+         * Diagnosis
+         * @description Why one leg of a flow instance is missing.
+         *
+         *     Attributes:
+         *         leg: the name of the leg.
+         *         type: the event type that belongs to the leg.
+         *         source: the source that should have sent it; None: any source may.
+         *         finding: the reason.
+         *         found_in: what says so: a dead letter of Helios, or a place in a cloud; None if the reason is unknown.
+         *         detail: the reason in words, or what would have to be configured to know.
+         *         dead_letters: the ids of the dead letters of Helios that may be the leg, the newest first.
+         *         places: where a recovery would look for the leg.
+         *         as_of: when a recovery found the reason, UTC; None: it follows from what Helios stores now.
+         */
+        Diagnosis: {
+            leg: string;
+            type: string;
+            source: string | null;
+            /** @enum {unknown} */
+            finding: "never_reached_bus" | "not_delivered" | "refused" | "unknown";
+            found_in: string | null;
+            detail: string;
+            dead_letters: number[];
+            places: string[];
+            /** @default null */
+            as_of: string | null;
+        };
+        /**
+         * PlaceSearch
+         * @description What a recovery has found in one place.
+         *
+         *     Attributes:
+         *         place: the name of the place.
+         *         is_over: whether the place has been searched; it may take minutes.
+         *         found: the number of events of the leg that were brought back.
+         *         is_complete: whether the place holds every event of the period that reached the bus, so that one that it does
+         *             not hold has never reached it.
+         *         redelivers: whether the cloud itself delivers what it finds to Helios, so that nothing is counted in ``found``.
+         *         detail: what happened, in words.
+         */
+        PlaceSearch: {
+            place: string;
+            /** @default true */
+            is_over: boolean;
+            /** @default 0 */
+            found: number;
+            /** @default false */
+            is_complete: boolean;
+            /** @default false */
+            redelivers: boolean;
+            detail: string;
         };
         /**
          * FlowInstance
@@ -1201,6 +2181,7 @@ export interface components {
          *         time_to_match_seconds: seconds from the first leg to the last; None unless the instance matched.
          *         legs: the legs in the order of their declaration.
          *         issues: the problems, if any.
+         *         resolution: what people have decided about it; None: nobody has worked on it.
          */
         FlowInstance: {
             flow: string;
@@ -1216,6 +2197,8 @@ export interface components {
             time_to_match_seconds: number | null;
             legs: components["schemas"]["FlowLeg"][];
             issues: components["schemas"]["FlowIssue"][];
+            /** @default null */
+            resolution: components["schemas"]["Resolution"] | null;
         };
         /**
          * FlowLeg
@@ -1226,9 +2209,12 @@ export interface components {
          *         source: the cloud that sends it; None if any cloud may, and none has.
          *         type: the event type.
          *         optional: whether the instance is complete without it.
-         *         state: ``pending``: not received, before the deadline. ``missing``: not received, after the deadline.
-         *             ``late``: received after the window.
+         *         state: ``pending``: not received, or not all of its parts, before the deadline; or a rule waits for more of it.
+         *             ``missing``: not received, or not all of its parts, after the deadline. ``late``: received after the window.
+         *         parts: the number of its parts that have arrived: at most 1, unless the leg is declared with several.
+         *         expected: the fewest parts with which the leg is complete; 0 if the leg is not expected.
          *         event_id: the id of its first event.
+         *         producer: the producer of that event.
          *         time: when that event happened in the cloud, UTC.
          *         received_at: when Helios received that event, UTC.
          *         fields: the payload's own scalar fields, as text.
@@ -1236,12 +2222,15 @@ export interface components {
          */
         FlowLeg: {
             name: string;
-            source: ("aws" | "azure" | "gcp") | null;
+            source: string | null;
             type: string;
             optional: boolean;
             /** @enum {unknown} */
             state: "late" | "missing" | "pending" | "present";
+            parts: number;
+            expected: number;
             event_id: string | null;
+            producer: string | null;
             time: string | null;
             received_at: string | null;
             fields: {
@@ -1254,22 +2243,49 @@ export interface components {
          * @description A problem of a flow instance.
          *
          *     Attributes:
-         *         kind: the kind of problem.
+         *         kind: the kind of problem. ``excess``: a leg has more parts than expected. ``out_of_order``: an event happened
+         *             before one that must precede it. ``gap``: numbers are absent from the sequence of a producer.
          *         legs: the names of the legs concerned.
          *         field: the field concerned; None if there is none.
          *         values: by leg, the value of the field, the seconds of lateness, or the number of deliveries; for
-         *             ``contradictory``, the values by the number of the variant.
+         *             ``contradictory``, the values by the number of the variant; for a ``mismatch`` of expressions, their values
+         *             by expression; for ``missing`` and ``excess`` of a leg with several parts, the number of its parts by leg,
+         *             and of those ``expected``; for ``gap``, the absent numbers by leg.
          *         detail: the issue in plain words.
          */
         FlowIssue: {
             /** @enum {unknown} */
-            kind: "contradictory" | "duplicate" | "late" | "mismatch" | "missing";
+            kind: "contradictory" | "duplicate" | "excess" | "gap" | "late" | "mismatch" | "missing" | "out_of_order";
             legs: string[];
             field: string | null;
             values: {
                 [key: string]: string;
             };
             detail: string;
+        };
+        /**
+         * Resolution
+         * @description The work on one flow instance so far.
+         *
+         *     Attributes:
+         *         state: the decision, and whether it still holds.
+         *         assignee: the person who works on it.
+         *         reason: why the last decision was made.
+         *         version: the version of the instance that was decided on; later evidence has a later version.
+         *         changed_at: when it was last changed, UTC.
+         *         changed_by: the actor of that change.
+         */
+        Resolution: {
+            /** @enum {unknown} */
+            state: "accepted" | "reopened" | "unresolved" | "written_off";
+            /** @default null */
+            assignee: string | null;
+            /** @default null */
+            reason: string | null;
+            /** @default null */
+            version: number | null;
+            changed_at: string;
+            changed_by: string;
         };
         /**
          * Step
@@ -1282,6 +2298,7 @@ export interface components {
          *         leg: the name of the leg, if any.
          *         source: the cloud that sent the event.
          *         event_id: the id of the event.
+         *         producer: the producer of the event.
          *         version: the number of the verdict, from 1.
          *         status: the verdict.
          *         detail: the step in words.
@@ -1293,9 +2310,11 @@ export interface components {
             /** @default null */
             leg: string | null;
             /** @default null */
-            source: ("aws" | "azure" | "gcp") | null;
+            source: string | null;
             /** @default null */
             event_id: string | null;
+            /** @default null */
+            producer: string | null;
             /** @default null */
             version: number | null;
             /** @default null */
@@ -1326,20 +2345,12 @@ export interface components {
             matched: number;
         };
         /**
-         * Page[KeyedIssue]
-         * @description A page of results. ``next_cursor`` selects the next page; it is None on the last page.
-         */
-        Page_KeyedIssue_: {
-            items: components["schemas"]["KeyedIssue"][];
-            next_cursor: string | null;
-        };
-        /**
          * KeyedIssue
          * @description An issue and the flow instance to which it belongs.
          */
         KeyedIssue: {
             /** @enum {unknown} */
-            kind: "contradictory" | "duplicate" | "late" | "mismatch" | "missing";
+            kind: "contradictory" | "duplicate" | "excess" | "gap" | "late" | "mismatch" | "missing" | "out_of_order";
             legs: string[];
             field: string | null;
             values: {
@@ -1354,17 +2365,21 @@ export interface components {
         };
         /**
          * Flow
-         * @description A declared flow: events of several clouds that belong together, one per leg.
+         * @description A declared flow: events of several clouds that belong together, one or several per leg.
          *
          *     Attributes:
          *         name: the name of the flow.
-         *         key: the path of the instance's key in the payload of every leg.
+         *         key: the path of the instance's key in the payload of every leg that names none of its own. Each name in it is
+         *             found in the usual spellings: ``order_id``, ``orderId``, ``OrderId``.
          *         window_seconds: how long after the first leg the others are in time, by Helios' own clock.
          *         grace_seconds: how much longer Helios waits for the others before it reports them as missing.
          *         leg: the legs.
-         *         rule: the fields that must agree.
+         *         rule: what must hold between the legs.
+         *         rate: the exchange rates with which rules convert amounts; those of the whole file included.
          *         amount: the amount of money in an instance, as ``leg.field``; the first field that has a value counts.
          *         currency: the currency of that amount, in the same form. Amounts of different currencies are never added.
+         *         target_seconds: within how many seconds of its first event people should resolve a problem of an instance.
+         *         recovery: when missing legs are brought back without being asked for; None: never.
          */
         Flow: {
             name: string;
@@ -1375,9 +2390,15 @@ export interface components {
             /** @default [] */
             rule: components["schemas"]["Rule"][];
             /** @default [] */
+            rate: components["schemas"]["Rate"][];
+            /** @default [] */
             amount: string[];
             /** @default [] */
             currency: string[];
+            /** @default null */
+            target_seconds: number | null;
+            /** @default null */
+            recovery: components["schemas"]["RecoveryPolicy"] | null;
         };
         /**
          * Leg
@@ -1389,32 +2410,292 @@ export interface components {
          *         source: the only cloud that may send the leg; None: any cloud.
          *         optional: whether an instance is complete without the leg.
          *         verb: what the cloud did, in the past tense, for the text of issues: ``ordered`` gives "AWS ordered 3".
+         *         key: the path of the instance's key in the payload of this leg, or several of which the first with a value
+         *             counts; None: that of the flow.
+         *         many: whether the leg has several parts, such as parcels or instalments.
+         *         id: the path of a part's own id; events with the same id are deliveries of one part.
+         *         at_least: the fewest parts with which the leg is complete; None: 1.
+         *         at_most: the most parts; None: any number.
+         *         count: the exact number of parts, instead of ``at_least`` and ``at_most``.
+         *         max_evidence: the most pieces of evidence stored of a leg with several parts.
+         *         currency: the path of the currency of this leg's amounts.
+         *         when: the leg is expected only if all of these legs have arrived.
+         *         unless: the leg is not expected if any of these legs has arrived.
          */
         Leg: {
             name: string;
             type: string;
             /** @default null */
-            source: ("aws" | "azure" | "gcp") | null;
+            source: string | null;
             /** @default false */
             optional: boolean;
             /** @default null */
             verb: string | null;
+            /** @default null */
+            key: string | string[] | null;
+            /** @default false */
+            many: boolean;
+            /** @default null */
+            id: string | null;
+            /** @default null */
+            at_least: number | string | null;
+            /** @default null */
+            at_most: number | string | null;
+            /** @default null */
+            count: number | string | null;
+            /** @default 64 */
+            max_evidence: number;
+            /** @default null */
+            currency: string | null;
+            /** @default [] */
+            when: string[];
+            /** @default [] */
+            unless: string[];
         };
         /**
          * Rule
-         * @description Two fields that must agree.
+         * @description What must hold between the legs. A rule has exactly one of the first five attributes.
          *
          *     Attributes:
-         *         equal: the two fields as ``leg.field``, where ``field`` may be a path into the payload.
-         *         within: the largest difference between two numbers that agree, as decimal text; None: 0.
+         *         equal: two expressions with the same value; a field alone is also compared as text.
+         *         at_most: two expressions, the first of which is not more than the second.
+         *         at_least: two expressions, the first of which is not less than the second.
+         *         before: legs in the order in which their events happened, by the clocks of their clouds.
+         *         sequence: a field ``leg.field`` of a leg with several parts: whole numbers that each producer counts up by 1.
+         *         within: the largest difference between two values that agree, as decimal text: a number, or a share of the first
+         *             value in percent such as ``2%``; None: 0.
+         *         in_currency: amounts are converted to this currency: a code of ISO 4217, or a field ``leg.field``.
+         *         skew_seconds: by how much the clocks of the clouds may differ; only with ``before``.
+         *         first: the number with which each producer begins; only with ``sequence``. None: the lowest that has arrived.
+         *         when: the rule applies only if all of these legs have arrived.
+         *         unless: the rule does not apply if any of these legs has arrived.
          */
         Rule: {
-            equal: [
-                string,
-                string
-            ];
+            /** @default null */
+            equal: string[] | null;
+            /** @default null */
+            at_most: string[] | null;
+            /** @default null */
+            at_least: string[] | null;
+            /** @default null */
+            before: string[] | null;
+            /** @default null */
+            sequence: string | null;
             /** @default null */
             within: string | null;
+            /** @default null */
+            in_currency: string | null;
+            /** @default null */
+            skew_seconds: number | null;
+            /** @default null */
+            first: number | null;
+            /** @default [] */
+            when: string[];
+            /** @default [] */
+            unless: string[];
+        };
+        /**
+         * Rate
+         * @description An exchange rate: 1 unit of ``currency`` is ``rate`` units of ``to``.
+         *
+         *     Attributes:
+         *         currency: the currency from which amounts are converted.
+         *         to: the currency to which they are converted.
+         *         rate: decimal text.
+         *         since: the first day, UTC, on which the rate holds, until the next one of the same currencies; None: from the
+         *             beginning.
+         */
+        Rate: {
+            currency: string;
+            to: string;
+            rate: string;
+            /** @default null */
+            since: string | null;
+        };
+        /**
+         * RecoveryPolicy
+         * @description When Helios itself brings back the missing legs of a flow; a flow without it does so only when it is asked.
+         *
+         *     Attributes:
+         *         per_hour: the most recoveries that the policy starts in an hour.
+         *         after_seconds: how long after the deadline of an instance.
+         */
+        RecoveryPolicy: {
+            per_hour: number;
+            /** @default 0 */
+            after_seconds: number;
+        };
+        /**
+         * FlowRules
+         * @description The rules of a flow that are in force, and whether people may edit them.
+         *
+         *     Attributes:
+         *         flow: the name of the flow.
+         *         owner: where the rules are.
+         *         text: the TOML that declares the flow. Of a file, it is the whole file. None: no rules are in force yet.
+         *         read_only: why nobody can edit the flow here, as a predicate of the flow; None: a new version can be saved.
+         *         in_force: the version in force; None: there is none.
+         *         latest: the number of the latest version, on which the next one is based; None: there is no version.
+         *         draft: the draft that waits for its approval; None: there is none.
+         */
+        FlowRules: {
+            flow: string;
+            /** @enum {unknown} */
+            owner: "file" | "shipped" | "version";
+            text: string | null;
+            /** @default null */
+            read_only: string | null;
+            /** @default null */
+            in_force: components["schemas"]["FlowVersion"] | null;
+            /** @default null */
+            latest: number | null;
+            /** @default null */
+            draft: components["schemas"]["FlowVersion"] | null;
+        };
+        /**
+         * RecomputeProgress
+         * @description The evaluation of the stored flow instances by a version that was approved.
+         *
+         *     Attributes:
+         *         events: how many stored events were read.
+         *         instances: how many flow instances were changed.
+         *         started_at: when the version was approved, UTC.
+         *         finished_at: when the last event was read, UTC; None: it is in progress.
+         */
+        RecomputeProgress: {
+            events: number;
+            instances: number;
+            started_at: string;
+            /** @default null */
+            finished_at: string | null;
+        };
+        /**
+         * PreviewGroup
+         * @description How much of a group of recorded instances was compared.
+         *
+         *     Attributes:
+         *         instances: how many there are in the period, counted.
+         *         compared: how many of them were evaluated.
+         */
+        PreviewGroup: {
+            instances: number;
+            compared: number;
+        };
+        /**
+         * PreviewedChange
+         * @description Instances whose verdict would change in the same way.
+         *
+         *     Attributes:
+         *         recorded: the verdict now.
+         *         previewed: the verdict by the version.
+         *         compared: how many of the compared instances.
+         *         estimated: how many of all instances of the period, if those that were not compared are like those that were.
+         */
+        PreviewedChange: {
+            recorded: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | "none";
+            previewed: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | "none";
+            compared: number;
+            estimated: number;
+        };
+        /**
+         * PreviewExample
+         * @description An instance whose verdict would change, with the issues that it would have.
+         */
+        PreviewExample: {
+            key: string;
+            recorded: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | "none";
+            previewed: ("incomplete" | "matched" | "matched_late" | "mismatched" | "open") | "none";
+            issues: components["schemas"]["FlowIssue"][];
+        };
+        /**
+         * Cause
+         * @description What an incident is about. Two incidents with an equal cause are never open at the same time.
+         *
+         *     Attributes:
+         *         kind: ``flow``: an issue that decides the verdict of instances of a flow. ``silence``: a source that is silent.
+         *             ``dead_letters``: deliveries that do not become events for one reason. ``consumer``: a consumer of the
+         *             stream that does not advance. ``drift``: events that were published and have not arrived.
+         *         flow: the name of the flow.
+         *         issue: the kind of the issue; of dead letters their status.
+         *         legs: the legs that the issue concerns.
+         *         field: the field at fault.
+         *         source: the source that is silent, that sends the deliveries, or whose events are missing.
+         *         reason: the reason of the dead letters, without the values that it quotes; None: any reason that has no incident
+         *             of its own.
+         *         consumer: the name of the consumer.
+         *         type: the type of the missing events; None: any type that has no incident of its own.
+         */
+        Cause: {
+            /** @enum {unknown} */
+            kind: "consumer" | "dead_letters" | "drift" | "flow" | "silence";
+            /** @default null */
+            flow: string | null;
+            /** @default null */
+            issue: string | null;
+            /** @default [] */
+            legs: string[];
+            /** @default null */
+            field: string | null;
+            /** @default null */
+            source: string | null;
+            /** @default null */
+            reason: string | null;
+            /** @default null */
+            consumer: string | null;
+            /** @default null */
+            type: string | null;
+        };
+        /**
+         * Balance
+         * @description What was published of one type in one minute, and what became of it.
+         *
+         *     Every event that was published once is stored, rejected or missing:
+         *     ``published`` - ``repeated`` = ``stored`` + ``rejected`` + ``missing`` - ``extra``.
+         *
+         *     Attributes:
+         *         minute: the beginning of the minute of the events' own time, UTC.
+         *         source: where the events come from.
+         *         type: their type.
+         *         state: ``counting``: the grace period is not over. ``balanced``: everything arrived. ``missing``: fewer events
+         *             arrived than were published. ``extra``: more. ``advisory``: there are advisory counts only. ``uncounted``:
+         *             the manifest arrived more than a day after its minute.
+         *         published: how often events were published, by the manifests; None: there are advisory counts only.
+         *         repeated: how many of these were repetitions, by the manifests.
+         *         advisory: the advisory count; None: there is none.
+         *         stored: events that are stored, of the producers that sent manifests.
+         *         duplicate: deliveries that repeated a stored event, sent by producers or by clouds.
+         *         rejected: distinct deliveries that were rejected, and not replayed since.
+         *         missing: events that were published and have not arrived; 0 during the grace period.
+         *         extra: events that arrived and were not in a manifest.
+         *         skew_seconds: the tolerance that the manifests declare.
+         *         counted_at: when Helios last counted, UTC; None: not yet.
+         */
+        Balance: {
+            minute: string;
+            source: string;
+            type: string;
+            /** @enum {unknown} */
+            state: "advisory" | "balanced" | "counting" | "extra" | "missing" | "uncounted";
+            /** @default null */
+            published: number | null;
+            /** @default 0 */
+            repeated: number;
+            /** @default null */
+            advisory: number | null;
+            /** @default 0 */
+            stored: number;
+            /** @default 0 */
+            duplicate: number;
+            /** @default 0 */
+            rejected: number;
+            /** @default 0 */
+            missing: number;
+            /** @default 0 */
+            extra: number;
+            /** @default 0 */
+            skew_seconds: number;
+            /** @default null */
+            counted_at: string | null;
         };
     };
     responses: never;
@@ -1425,7 +2706,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    ingest_eventbridge_api_v1_webhooks_aws_eventbridge_post: {
+    ingest_eventbridge: {
         parameters: {
             query?: never;
             header?: never;
@@ -1460,7 +2741,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Result"];
+                    "application/json": components["schemas"]["Result"] | components["schemas"]["Results"];
                 };
             };
             /** @description Bad Request */
@@ -1499,7 +2780,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1528,7 +2809,7 @@ export interface operations {
             };
         };
     };
-    ingest_pubsub_api_v1_webhooks_gcp_pubsub_post: {
+    ingest_pubsub: {
         parameters: {
             query?: never;
             header?: never;
@@ -1599,7 +2880,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1628,7 +2909,7 @@ export interface operations {
             };
         };
     };
-    ingest_eventgrid_api_v1_webhooks_azure_eventgrid_post: {
+    ingest_eventgrid: {
         parameters: {
             query?: never;
             header?: never;
@@ -1702,7 +2983,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1731,7 +3012,7 @@ export interface operations {
             };
         };
     };
-    ingest_cloudevents_api_v1_webhooks_cloudevents_post: {
+    ingest_cloudevents: {
         parameters: {
             query?: never;
             header?: never;
@@ -1803,7 +3084,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1832,13 +3113,131 @@ export interface operations {
             };
         };
     };
-    list_events_api_v1_events_get: {
+    ingest_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of a declared source */
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "id": "evt_1NG8Du2eZvKYlo2CUI79vXWy",
+                 *       "object": "event",
+                 *       "type": "payment_intent.succeeded",
+                 *       "created": 1764158400,
+                 *       "data": {
+                 *         "object": {
+                 *           "amount": 99999,
+                 *           "currency": "usd",
+                 *           "metadata": {
+                 *             "order_id": "ORD-1"
+                 *           }
+                 *         }
+                 *       }
+                 *     }
+                 */
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Result"] | components["schemas"]["Results"] | components["schemas"]["Challenge"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_events: {
         parameters: {
             query?: {
-                /** @description Only events of this cloud */
-                source?: ("aws" | "gcp" | "azure") | null;
+                /** @description Only events of this source */
+                source?: string | null;
                 type?: string | null;
                 order_id?: string | null;
+                /** @description Only events with this attribute, as name:value; all of several */
+                attribute?: string[] | null;
                 /** @description received_at at or after this time */
                 since?: string | null;
                 /** @description received_at before this time */
@@ -1890,7 +3289,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1919,12 +3318,15 @@ export interface operations {
             };
         };
     };
-    show_event_api_v1_events__source___id__get: {
+    show_event: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The producer of the event */
+                producer?: string;
+            };
             header?: never;
             path: {
-                source: "aws" | "gcp" | "azure";
+                source: string;
                 id: string;
             };
             cookie?: never;
@@ -1967,7 +3369,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1996,7 +3398,63 @@ export interface operations {
             };
         };
     };
-    count_deliveries_api_v1_counts_get: {
+    list_sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Sources"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    count_deliveries: {
         parameters: {
             query?: {
                 /** @description Start of the period: at most a day ago; by default an hour ago */
@@ -2035,7 +3493,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2064,11 +3522,11 @@ export interface operations {
             };
         };
     };
-    list_dead_letters_api_v1_dead_letters_get: {
+    list_dead_letters: {
         parameters: {
             query?: {
-                /** @description Only dead letters of this cloud */
-                source?: ("aws" | "gcp" | "azure") | "unknown" | null;
+                /** @description Only dead letters of this source, or unknown */
+                source?: string | null;
                 status?: ("rejected" | "contradictory") | null;
                 /** @description Only dead letters with exactly this field at fault */
                 field?: string | null;
@@ -2127,7 +3585,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2156,11 +3614,11 @@ export interface operations {
             };
         };
     };
-    group_dead_letters_api_v1_dead_letters_groups_get: {
+    group_dead_letters: {
         parameters: {
             query?: {
-                /** @description Only dead letters of this cloud */
-                source?: ("aws" | "gcp" | "azure") | "unknown" | null;
+                /** @description Only dead letters of this source, or unknown */
+                source?: string | null;
                 status?: ("rejected" | "contradictory") | null;
                 /** @description Last received at or after this time */
                 since?: string | null;
@@ -2204,7 +3662,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2233,7 +3691,7 @@ export interface operations {
             };
         };
     };
-    show_dead_letter_api_v1_dead_letters__id__get: {
+    show_dead_letter: {
         parameters: {
             query?: never;
             header?: never;
@@ -2280,7 +3738,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2309,90 +3767,7 @@ export interface operations {
             };
         };
     };
-    list_audit_entries_api_v1_audit_get: {
-        parameters: {
-            query?: {
-                /** @description Only entries with this action */
-                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked") | null;
-                /** @description Only entries about this subject: `replay job 3`, `dead letter 17` */
-                subject?: string | null;
-                /** @description next_cursor of the previous page */
-                after?: string | null;
-                /** @description Maximum number of items on this page */
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AuditPage"];
-                };
-            };
-            /** @description Bad Request */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unauthorized */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Forbidden */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Unprocessable Entity */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Too Many Requests */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-        };
-    };
-    list_flow_instances_api_v1_flows_get: {
+    list_flow_instances: {
         parameters: {
             query?: {
                 /** @description Only this flow */
@@ -2400,9 +3775,13 @@ export interface operations {
                 /** @description Only with one of these statuses */
                 status?: ("open" | "matched" | "matched_late" | "mismatched" | "incomplete")[] | null;
                 /** @description Only with one of these issues */
-                issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
+                issue?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch" | "excess" | "out_of_order" | "gap")[] | null;
                 /** @description Beginning of the key */
                 key?: string | null;
+                /** @description Only with one of these resolutions */
+                resolution?: ("unresolved" | "reopened" | "accepted" | "written_off")[] | null;
+                /** @description Only assigned to this person */
+                assignee?: string | null;
                 /** @description opened_at at or after this time */
                 since?: string | null;
                 /** @description opened_at before this time */
@@ -2454,7 +3833,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2483,7 +3862,7 @@ export interface operations {
             };
         };
     };
-    list_declared_flows_api_v1_flows_declarations_get: {
+    list_declared_flows: {
         parameters: {
             query?: never;
             header?: never;
@@ -2539,7 +3918,7 @@ export interface operations {
             };
         };
     };
-    summarize_flow_instances_api_v1_flows_summary_get: {
+    summarize_flow_instances: {
         parameters: {
             query?: {
                 /** @description Only this flow */
@@ -2582,7 +3961,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2611,11 +3990,11 @@ export interface operations {
             };
         };
     };
-    list_flow_issues_api_v1_flows_issues_get: {
+    list_flow_issues: {
         parameters: {
             query?: {
                 /** @description Only issues of one of these kinds */
-                kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch")[] | null;
+                kind?: ("missing" | "late" | "duplicate" | "contradictory" | "mismatch" | "excess" | "out_of_order" | "gap")[] | null;
                 /** @description Only this flow */
                 flow?: string | null;
                 /** @description opened_at at or after this time */
@@ -2667,7 +4046,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2696,7 +4075,63 @@ export interface operations {
             };
         };
     };
-    show_flow_instance_api_v1_flows__flow___key__get: {
+    list_unresolved_problems: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workloads"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_flow_instance: {
         parameters: {
             query?: never;
             header?: never;
@@ -2744,7 +4179,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2773,7 +4208,351 @@ export interface operations {
             };
         };
     };
-    list_frames_api_v1_frames_get: {
+    list_incidents: {
+        parameters: {
+            query?: {
+                /** @description Only incidents in this state */
+                state?: ("open" | "resolved") | null;
+                /** @description Only incidents of one of these kinds */
+                kind?: ("flow" | "silence" | "dead_letters" | "consumer" | "drift")[] | null;
+                /** @description Only incidents of this flow */
+                flow?: string | null;
+                /** @description Only incidents of this source */
+                source?: string | null;
+                /** @description Only incidents that are, or are not, snoozed now */
+                snoozed?: boolean | null;
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IncidentPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_incident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_incident_instances: {
+        parameters: {
+            query?: {
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_balances: {
+        parameters: {
+            query?: {
+                /** @description Only balances in one of these states */
+                state?: ("counting" | "balanced" | "missing" | "extra" | "advisory" | "uncounted")[] | null;
+                /** @description Only events of this source */
+                source?: string | null;
+                /** @description Only events of this type */
+                type?: string | null;
+                /** @description Only minutes from this time on */
+                since?: string | null;
+                /** @description Only minutes before this time */
+                until?: string | null;
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BalancePage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_frames: {
         parameters: {
             query?: {
                 /** @description The last position that the client has seen */
@@ -2814,7 +4593,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2843,7 +4622,7 @@ export interface operations {
             };
         };
     };
-    show_stats_api_v1_stats_get: {
+    show_stats: {
         parameters: {
             query?: never;
             header?: never;
@@ -2899,7 +4678,1086 @@ export interface operations {
             };
         };
     };
-    replay_api_v1_dead_letters__id__replay_post: {
+    list_audit_entries: {
+        parameters: {
+            query?: {
+                /** @description Only entries with this action */
+                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked" | "erased" | "flow_instances_resolved" | "incident_acknowledged" | "incident_snoozed" | "incident_assigned" | "flow_version_saved" | "flow_version_previewed" | "flow_version_approved" | "recovery_started" | "recovery_ended") | null;
+                /** @description Only entries about this subject: `replay job 3`, `dead letter 17` */
+                subject?: string | null;
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_flow_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowRulesList"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    save_flow_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFlowVersion"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersion"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_flow_versions: {
+        parameters: {
+            query?: {
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersionPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_flow_rules: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The TOML as its author wrote it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "application/toml": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_flow_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersion"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_flow_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The TOML as its author wrote it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                    "application/toml": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    diagnose_flow_instance: {
+        parameters: {
+            query: {
+                /** @description The flow */
+                flow: string;
+                /** @description The instance's key */
+                key: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diagnoses"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_recoveries: {
+        parameters: {
+            query?: {
+                /** @description With key: only of this instance */
+                flow?: string | null;
+                /** @description The instance's key */
+                key?: string | null;
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_recovery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recovery"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_recovery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recovery"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_resolutions: {
+        parameters: {
+            query?: {
+                /** @description With key: only what concerned this instance */
+                flow?: string | null;
+                /** @description The instance's key */
+                key?: string | null;
+                /** @description next_cursor of the previous page */
+                after?: string | null;
+                /** @description Maximum number of items on this page */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResolutionPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resolve_flow_instances: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ResolutionRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResolutionAction"];
+                };
+            };
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResolutionAction"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_dead_letter: {
         parameters: {
             query?: never;
             header?: never;
@@ -2968,7 +5826,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -2977,7 +5835,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3006,7 +5864,503 @@ export interface operations {
             };
         };
     };
-    list_replay_jobs_api_v1_replays_get: {
+    acknowledge_incident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Acknowledge"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snooze_incident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Snooze"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    assign_incident: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Assign"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Incident"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_flow_version: {
+        parameters: {
+            query?: {
+                /** @description Length of the period, up to now */
+                days?: number;
+            };
+            header?: never;
+            path: {
+                flow: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowPreview"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_flow_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersion"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_replay_jobs: {
         parameters: {
             query?: {
                 /** @description next_cursor of the previous page */
@@ -3056,7 +6410,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3085,7 +6439,7 @@ export interface operations {
             };
         };
     };
-    start_replay_job_api_v1_replays_post: {
+    start_replay_job: {
         parameters: {
             query?: never;
             header?: never;
@@ -3143,7 +6497,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description Content Too Large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3152,7 +6506,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3181,7 +6535,7 @@ export interface operations {
             };
         };
     };
-    show_replay_job_api_v1_replays__id__get: {
+    show_replay_job: {
         parameters: {
             query?: never;
             header?: never;
@@ -3228,7 +6582,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3257,7 +6611,7 @@ export interface operations {
             };
         };
     };
-    cancel_replay_job_api_v1_replays__id__cancel_post: {
+    cancel_replay_job: {
         parameters: {
             query?: never;
             header?: never;
@@ -3313,7 +6667,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description Unprocessable Content */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3342,7 +6696,7 @@ export interface operations {
             };
         };
     };
-    notify_relay_api_v1_relay_notify_post: {
+    notify_relay: {
         parameters: {
             query?: never;
             header?: {
@@ -3391,7 +6745,92 @@ export interface operations {
             };
         };
     };
-    issue_ticket_api_v1_ws_tickets_post: {
+    undo_resolution: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ResolutionAction"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    issue_ticket: {
         parameters: {
             query?: never;
             header?: never;
@@ -3447,7 +6886,7 @@ export interface operations {
             };
         };
     };
-    check_liveness_api_v1_health_get: {
+    check_liveness: {
         parameters: {
             query?: never;
             header?: never;
@@ -3467,7 +6906,7 @@ export interface operations {
             };
         };
     };
-    probe_services_api_v1_health_detailed_get: {
+    probe_services: {
         parameters: {
             query?: never;
             header?: never;

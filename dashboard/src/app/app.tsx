@@ -5,6 +5,7 @@ import { LiveProvider } from "@/live/provider";
 
 import { DashboardPage } from "./dashboard-page";
 import { ErrorBoundary } from "./error-boundary";
+import { Sourced } from "./sourced";
 
 // The page refetches aggregates every few seconds; a retry in between would only delay the error message.
 const queries = new QueryClient({ defaultOptions: { queries: { retry: false, refetchOnWindowFocus: true } } });
@@ -14,7 +15,9 @@ export function App(): ReactNode {
     <ErrorBoundary>
       <QueryClientProvider client={queries}>
         <LiveProvider>
-          <DashboardPage />
+          <Sourced>
+            <DashboardPage />
+          </Sourced>
         </LiveProvider>
       </QueryClientProvider>
     </ErrorBoundary>

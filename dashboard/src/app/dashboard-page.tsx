@@ -13,12 +13,16 @@ import { useShortcuts } from "./shortcuts";
 
 const Overview = lazy(() => import("@/features/reconciliation/overview"));
 const DeadLettersView = lazy(() => import("./dead-letters-view"));
-const FlowInstancePage = lazy(() => import("@/features/flow-instance/flow-instance-page"));
+const Incidents = lazy(() => import("@/features/incidents/incidents"));
+const RulesView = lazy(() => import("@/features/rules/rules-view"));
+const Balances = lazy(() => import("@/features/balances/balances"));
+const OrderPage = lazy(() => import("./order-page"));
 
 const SKIP_TO: Record<View, string> = {
   events: "Skip to the events",
   reconciliation: "Skip to the orders",
   "dead-letters": "Skip to the dead letters",
+  rules: "Skip to the flows",
 };
 
 export function DashboardPage(): ReactNode {
@@ -43,10 +47,16 @@ export function DashboardPage(): ReactNode {
           <Suspense fallback={<Skeleton className="h-96" />}>
             {view === "dead-letters" ? (
               <DeadLettersView />
+            ) : view === "rules" ? (
+              <RulesView />
             ) : instance ? (
-              <FlowInstancePage key={`${instance.flow}/${instance.key}`} instanceKey={instance} />
+              <OrderPage key={`${instance.flow}/${instance.key}`} instanceKey={instance} />
             ) : (
-              <Overview />
+              <>
+                <Incidents />
+                <Overview />
+                <Balances />
+              </>
             )}
           </Suspense>
         )}

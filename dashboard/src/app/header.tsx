@@ -1,6 +1,8 @@
 import type { ReactNode } from "react";
 
 import { ConnectionBadge } from "@/features/connection/connection-badge";
+import { plural } from "@/lib/format";
+import { sources, type SourceInfo } from "@/lib/sources";
 import { toView, useAddress, VIEWS, type View } from "@/state/address";
 import { THEMES, useTheme, type Theme } from "@/state/theme";
 import { useView } from "@/state/view";
@@ -17,7 +19,7 @@ export function Header(): ReactNode {
       <div className="mx-auto flex min-h-14 max-w-[90rem] flex-wrap items-center gap-x-3 gap-y-1 px-3 max-sm:pt-2 sm:px-6">
         <img src="/logo.svg" alt="" className="size-7" />
         <h1 className="text-[17px] font-semibold tracking-tight">Helios</h1>
-        <p className="hidden text-[13px] text-faint lg:block">three clouds, one exact view</p>
+        <p className="hidden text-[13px] text-faint lg:block">{subjects(sources())}, one exact view</p>
         <Navigation />
         <div className="ml-auto flex items-center gap-1 sm:gap-2">
           <ConnectionBadge />
@@ -39,10 +41,15 @@ export function Header(): ReactNode {
   );
 }
 
+function subjects(infos: readonly SourceInfo[]): string {
+  return infos.every((info) => info.built_in) ? "three clouds" : `three clouds, ${plural(infos.length - 3, "more source")}`;
+}
+
 const VIEW_NAMES: Record<View, string> = {
   events: "Events",
   reconciliation: "Reconciliation",
   "dead-letters": "Dead letters",
+  rules: "Rules",
 };
 
 /** On a narrow screen, the navigation has its own line. */
@@ -55,7 +62,7 @@ function Navigation(): ReactNode {
           key={view}
           to={toView(view)}
           aria-current={view === shown ? "page" : undefined}
-          className="inline-flex h-8 items-center rounded-lg px-3 text-[13px] font-medium text-soft hover:bg-raised hover:text-ink aria-[current]:bg-raised aria-[current]:text-ink"
+          className="inline-flex h-8 items-center rounded-lg px-3 text-[13px] font-medium whitespace-nowrap text-soft hover:bg-raised hover:text-ink max-sm:px-2 aria-[current]:bg-raised aria-[current]:text-ink"
         >
           {VIEW_NAMES[view]}
         </Link>

@@ -1,6 +1,7 @@
 import { lazy, Suspense, type ReactNode } from "react";
 
 import { useAccess } from "@/api/access";
+import { keyText } from "@/lib/event-key";
 import { useAddress } from "@/state/address";
 import { useView } from "@/state/view";
 
@@ -16,7 +17,7 @@ export function Overlays(): ReactNode {
   const { refusal } = useAccess();
   return (
     <Suspense>
-      {event && <EventDrawer key={`${event.source}/${event.id}`} eventKey={event} />}
+      {event && <EventDrawer key={keyText(event)} eventKey={event} />}
       {replay && <ReplayDialog draft={replay} />}
       {helpShown && <ShortcutsDialog />}
       {refusal !== null && <AccessDialog refusal={refusal} />}

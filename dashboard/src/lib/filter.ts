@@ -1,5 +1,5 @@
 /** The filter of the event list, and the test whether an event matches it. */
-import type { Source } from "./clouds";
+import type { Source } from "./sources";
 
 export interface Filter {
   source: Source | null;

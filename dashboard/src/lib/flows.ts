@@ -1,5 +1,5 @@
 /** The terms of reconciliation, in display order. */
-import { CLOUD_NAMES, isSource } from "./clouds";
+import { sourceName } from "./sources";
 
 export const STATUSES = ["mismatched", "incomplete", "matched_late", "open", "matched"] as const;
 export type FlowStatus = (typeof STATUSES)[number];
@@ -12,11 +12,23 @@ export const STATUS_NAMES: Record<FlowStatus, string> = {
   matched: "Matched",
 };
 
-export const ISSUE_KINDS = ["mismatch", "contradictory", "missing", "late", "duplicate"] as const;
+export const ISSUE_KINDS = [
+  "mismatch",
+  "excess",
+  "gap",
+  "out_of_order",
+  "contradictory",
+  "missing",
+  "late",
+  "duplicate",
+] as const;
 export type IssueKind = (typeof ISSUE_KINDS)[number];
 
 export const ISSUE_NAMES: Record<IssueKind, string> = {
   mismatch: "Mismatch",
+  excess: "Too many",
+  gap: "Gap",
+  out_of_order: "Out of order",
   contradictory: "Contradictory",
   missing: "Missing",
   late: "Late",
@@ -57,9 +69,11 @@ export function startOf(period: Period, now: number): string {
   return new Date(Math.floor((now - PERIODS[period] * 1000) / 60_000) * 60_000).toISOString();
 }
 
-/** The name of a cloud, or the text of any other source; null is a leg that accepts any cloud. */
-export const sourceName = (source: string | null): string =>
-  isSource(source) ? CLOUD_NAMES[source] : (source ?? "any cloud");
+/** How many parts of a leg have arrived, such as `2 of 3`; empty for a leg that expects at most one. */
+export function partsOf({ parts, expected }: { parts: number; expected: number }): string {
+  if (expected > 1) return `${parts} of ${expected}`;
+  return parts > 1 ? String(parts) : "";
+}
 
 /** An issue's sentence with the names of the clouds and a capital letter at the beginning. */
 export function sentence(detail: string): string {

@@ -1,6 +1,7 @@
 /** The accumulated frames. The model is mutable so that adding is cheap; the page reads snapshots of it. */
 import type { Schemas } from "@/api/http";
-import { isSource, perSource, type Source } from "@/lib/clouds";
+import { keyText } from "@/lib/event-key";
+import { isSource, sources, type Source } from "@/lib/sources";
 import { matches, matchesKind, NO_FILTER, type Filter } from "@/lib/filter";
 
 import type { Counts, Frame } from "./protocol";
@@ -30,6 +31,7 @@ export interface Feed {
 
 /** The exact counts that frames added since the page was opened. */
 export interface StreamCounts extends Positioned {
+  /** Of every source that has stored an event. */
   stored: Readonly<Record<Source, number>>;
   duplicate: number;
   contradictory: number;
@@ -42,7 +44,8 @@ export interface Pulse {
   series: Series;
   /** The second from which the page has all data; -Infinity: it has the whole window. */
   since: number;
-  clouds: Readonly<Record<Source, CloudPulse>>;
+  /** Of every source that is declared or has sent an event. */
+  sources: Readonly<Record<Source, SourcePulse>>;
   types: readonly string[];
 }
 
@@ -52,16 +55,23 @@ export interface Lag {
   p99: number;
 }
 
-export interface CloudPulse {
-  /** When Helios received the cloud's last event, in ms. */
+export interface SourcePulse {
+  /** When Helios received the source's last event, in ms. */
   lastReceivedAt: number | null;
   /** The time between an event and its receipt, in ms, over the last LAG_SAMPLE events. */
   lag: Lag | null;
-  /** The time of the cloud's latest event, in ms. */
+  /** The time of the source's latest event, in ms. */
   watermark: number | null;
-  /** The cloud sends whole seconds, as EventBridge does, so that a lag below one second is not meaningful. */
+  /** The source sends whole seconds, as EventBridge does, so that a lag below one second is not meaningful. */
   coarse: boolean;
 }
+
+/** What the model remembers of a source; `lags` has the last LAG_SAMPLE. */
+interface Arrivals extends Omit<SourcePulse, "lag"> {
+  lags: readonly number[];
+}
+
+const NO_ARRIVALS: Arrivals = { lags: [], lastReceivedAt: null, watermark: null, coarse: false };
 
 export const MAX_ROWS = 100;
 /** Rows in memory, so that a new filter shows matches at once. */
@@ -75,7 +85,7 @@ const OTHER_TYPES = "*";
 
 export const NO_COUNTS: StreamCounts = {
   position: null,
-  stored: perSource(() => 0),
+  stored: {},
   duplicate: 0,
   contradictory: 0,
   rejected: 0,
@@ -94,10 +104,7 @@ export class LiveModel {
   private gapCount = 0;
   private readonly sums = new Sums(NO_COUNTS);
   private readonly throughput = new Throughput();
-  private readonly lags = perSource((): number[] => []);
-  private readonly coarse = perSource(() => false);
-  private readonly watermarks = perSource((): number | null => null);
-  private readonly lastReceivedAt = perSource((): number | null => null);
+  private readonly arrivals = new Map<Source, Arrivals>();
   private readonly types = new Set<string>();
   private since = Infinity;
 
@@ -196,21 +203,25 @@ export class LiveModel {
       second,
       series: this.throughput.series(second, watched),
       since: this.throughput.knownSince(watched),
-      clouds: perSource((source) => ({
-        lastReceivedAt: this.lastReceivedAt[source],
-        lag: lagOf(this.lags[source]),
-        watermark: this.watermarks[source],
-        coarse: this.coarse[source],
-      })),
+      sources: this.pulses(),
       types: [...this.types].sort(),
     };
   }
 
+  private pulses(): Record<Source, SourcePulse> {
+    const names = new Set([...sources().map(({ name }) => name), ...this.arrivals.keys()]);
+    const pulseOf = (source: Source): SourcePulse => {
+      const { lags, ...rest } = this.arrivals.get(source) ?? NO_ARRIVALS;
+      return { ...rest, lag: lagOf(lags) };
+    };
+    return Object.fromEntries([...names].map((source) => [source, pulseOf(source)]));
+  }
+
   private addUp({ position, counts }: Frame): void {
-    const stored = { ...this.sums.latest.stored };
+    const stored: Record<Source, number> = { ...this.sums.latest.stored };
     let { duplicate, contradictory, rejected } = this.sums.latest;
     for (const count of counts) {
-      if (isSource(count.source)) stored[count.source] += count.stored;
+      if (isSource(count.source)) stored[count.source] = (stored[count.source] ?? 0) + count.stored;
       duplicate += count.duplicate;
       contradictory += count.contradictory;
       rejected += count.rejected;
@@ -239,24 +250,26 @@ export class LiveModel {
   private addEvent(event: EventSummary, live: boolean): void {
     const row: Row = {
       kind: "event",
-      key: `${event.source}/${event.id}`,
+      key: keyText(event),
       event,
       receivedAt: Date.parse(event.received_at),
       replay: null,
     };
-    this.lastReceivedAt[event.source] = Math.max(this.lastReceivedAt[event.source] ?? 0, row.receivedAt);
     const happenedAt = Date.parse(event.time);
-    this.watermarks[event.source] = Math.max(this.watermarks[event.source] ?? 0, happenedAt);
-    this.coarse[event.source] = happenedAt % 1000 === 0;
-    const lags = this.lags[event.source];
-    if (lags.push(row.receivedAt - happenedAt) > LAG_SAMPLE) lags.shift();
+    const { lags, lastReceivedAt, watermark } = this.arrivals.get(event.source) ?? NO_ARRIVALS;
+    this.arrivals.set(event.source, {
+      lags: [...lags, row.receivedAt - happenedAt].slice(-LAG_SAMPLE),
+      lastReceivedAt: Math.max(lastReceivedAt ?? 0, row.receivedAt),
+      watermark: Math.max(watermark ?? 0, happenedAt),
+      coarse: happenedAt % 1000 === 0,
+    });
 
     this.addRow(row, live);
   }
 
   /** A replayed event changes no count. It gets its own row, beside the row of the original event if there is one. */
   private addReplayed(event: EventSummary, replay: number, at: number, live: boolean): void {
-    this.addRow({ kind: "event", key: `${event.source}/${event.id} replay ${replay}`, event, receivedAt: at, replay }, live);
+    this.addRow({ kind: "event", key: `${keyText(event)} replay ${replay}`, event, receivedAt: at, replay }, live);
   }
 
   private addRow(row: Extract<Row, { kind: "event" }>, live: boolean): void {

@@ -1,12 +1,13 @@
-/** Stored events per second and cloud over the last 15 minutes. */
-import { isSource, perSource, SOURCES, type Source } from "@/lib/clouds";
+/** Stored events per second and source over the last 15 minutes. */
+import { isSource, sources, type Source } from "@/lib/sources";
 
 import type { Counts } from "./protocol";
 
 export const WINDOW_SECONDS = 900;
 const MINUTE = 60;
 
-export type Series = Record<Source, readonly number[]>;
+/** Of every source that is declared or has sent an event. */
+export type Series = Readonly<Record<Source, readonly number[]>>;
 
 /** Counts by minute from the API, for the seconds before the page was opened. */
 interface Minutes {
@@ -19,7 +20,7 @@ interface Minutes {
 /** A ring buffer: adding is cheap at any rate, and memory does not grow. */
 export class Throughput {
   private readonly stamps = new Float64Array(WINDOW_SECONDS);
-  private readonly counts = perSource(() => new Uint32Array(WINDOW_SECONDS));
+  private readonly counts = new Map<Source, Uint32Array>();
   private minutes: Minutes | null = null;
 
   add(second: number, source: Source, stored: number): void {
@@ -28,9 +29,11 @@ export class Throughput {
     if (second < stamp) return; // older than the window
     if (second > stamp) {
       this.stamps[slot] = second;
-      for (const each of SOURCES) this.counts[each][slot] = 0;
+      for (const counts of this.counts.values()) counts[slot] = 0;
     }
-    this.counts[source][slot] = (this.counts[source][slot] ?? 0) + stored;
+    let counts = this.counts.get(source);
+    if (!counts) this.counts.set(source, (counts = new Uint32Array(WINDOW_SECONDS)));
+    counts[slot] = (counts[slot] ?? 0) + stored;
   }
 
   /** Replaces the counts by minute. */
@@ -39,7 +42,7 @@ export class Throughput {
     for (const { minute, source, stored: events } of minutes) {
       if (!isSource(source)) continue;
       const start = secondOf(minute);
-      const row = stored.get(start) ?? perSource(() => 0);
+      const row = stored.get(start) ?? {};
       row[source] = events;
       stored.set(start, row);
     }
@@ -54,7 +57,8 @@ export class Throughput {
   /** The seconds up to and including `end`, oldest first; a second before `watched` has the mean of its minute. */
   series(end: number, watched: number): Series {
     const first = end - WINDOW_SECONDS + 1;
-    return perSource((source) => {
+    const names = new Set([...sources().map(({ name }) => name), ...this.counts.keys()]);
+    const valuesOf = (source: Source): number[] => {
       const values = Array.from({ length: WINDOW_SECONDS }, (_, index) => this.at(first + index, source));
       const unwatched = Math.min(watched, end + 1);
       for (let start = floorToMinute(first); start < unwatched; start += MINUTE) {
@@ -62,12 +66,13 @@ export class Throughput {
         if (mean !== null) values.fill(mean, Math.max(0, start - first), Math.min(start + MINUTE, unwatched) - first);
       }
       return values;
-    });
+    };
+    return Object.fromEntries([...names].map((source) => [source, valuesOf(source)]));
   }
 
   private at(second: number, source: Source): number {
     const slot = second % WINDOW_SECONDS;
-    return this.stamps[slot] === second ? (this.counts[source][slot] ?? 0) : 0;
+    return this.stamps[slot] === second ? (this.counts.get(source)?.[slot] ?? 0) : 0;
   }
 
   /** The minute's count minus its watched seconds, spread over the other seconds; null: not known. */

@@ -1,17 +1,14 @@
 /** The URL holds what can be shared: the view, its filters, and the open event, order or dead letter. */
 import { useSyncExternalStore } from "react";
 
-import { isSource, SOURCES, type Source } from "@/lib/clouds";
+import type { EventKey } from "@/lib/event-key";
+import { isSource, UNKNOWN, type Source } from "@/lib/sources";
 import type { Filter } from "@/lib/filter";
 import { ISSUE_KINDS, PERIODS, SHOWS, type IssueKind, type Period, type Show } from "@/lib/flows";
+import { RESOLUTION_STATES, type ResolutionState } from "@/lib/resolutions";
 
-export const VIEWS = ["events", "reconciliation", "dead-letters"] as const;
+export const VIEWS = ["events", "reconciliation", "dead-letters", "rules"] as const;
 export type View = (typeof VIEWS)[number];
-
-export interface EventKey {
-  source: Source;
-  id: string;
-}
 
 /** Identifies one flow instance. */
 export interface FlowInstanceKey {
@@ -28,18 +25,19 @@ export interface FlowFilter {
   to: string | null;
   show: Show;
   issue: IssueKind | null;
+  /** What people decided. */
+  resolution: ResolutionState | null;
   /** A key, or its beginning. */
   key: string;
 }
 
-export const DEAD_LETTER_SOURCES = [...SOURCES, "unknown"] as const;
-export type DeadLetterSource = (typeof DEAD_LETTER_SOURCES)[number];
 export const DEAD_LETTER_STATUSES = ["rejected", "contradictory"] as const;
 export type DeadLetterStatus = (typeof DEAD_LETTER_STATUSES)[number];
 
 /** The filter of the dead letters; null: any. The period is shared with reconciliation. */
 export interface DeadLetterFilter {
-  cloud: DeadLetterSource | null;
+  /** A source, or `unknown`. */
+  cloud: Source | null;
   status: DeadLetterStatus | null;
   field: string | null;
   reason: string | null;
@@ -66,9 +64,11 @@ interface Address {
   deadLetters: DeadLetterFilter;
   /** The open dead letter. */
   deadLetter: number | null;
+  /** The flow whose rules are shown. */
+  rules: string | null;
 }
 
-type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "instance" | "dead-letter" | keyof FlowFilter | keyof DeadLetterFilter;
+type Parameter = "view" | "source" | "type" | "q" | "last" | "since" | "until" | "event" | "producer" | "instance" | "dead-letter" | "rules" | keyof FlowFilter | keyof DeadLetterFilter;
 /** The parameters that change; all others stay. */
 export type Change = Partial<Record<Parameter, string | null>>;
 
@@ -78,7 +78,7 @@ let cache = { search: "", address: parse("") };
 function parse(search: string): Address {
   const query = new URLSearchParams(search);
   const source = query.get("source");
-  const [cloud, id] = splitAtSlash(query.get("event"));
+  const [eventSource, id] = splitAtSlash(query.get("event"));
   const [flow, key] = splitAtSlash(query.get("instance"));
   const time = {
     period: periodOf(query.get("period")) ?? ("24h" as const),
@@ -89,24 +89,26 @@ function parse(search: string): Address {
     view: VIEWS.find((view) => view === query.get("view")) ?? "events",
     filter: { source: isSource(source) ? source : null, type: query.get("type"), text: query.get("q") ?? "" },
     time: { period: periodOf(query.get("last")), from: instant(query.get("since")), to: instant(query.get("until")) },
-    event: isSource(cloud) && id ? { source: cloud, id } : null,
+    event: isSource(eventSource) && id ? { source: eventSource, producer: query.get("producer") ?? "", id } : null,
     flows: {
       flow: query.get("flow"),
       ...time,
       show: SHOWS.find((show) => show === query.get("show")) ?? "problems",
       issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
+      resolution: RESOLUTION_STATES.find((state) => state === query.get("resolution")) ?? null,
       key: query.get("key") ?? "",
     },
     instance: flow && key ? { flow, key } : null,
     deadLetters: {
       ...time,
-      cloud: DEAD_LETTER_SOURCES.find((each) => each === query.get("cloud")) ?? null,
+      cloud: isSource(query.get("cloud")) || query.get("cloud") === UNKNOWN ? query.get("cloud") : null,
       status: DEAD_LETTER_STATUSES.find((each) => each === query.get("status")) ?? null,
       field: query.get("field"),
       reason: query.get("reason"),
       replayed: (["yes", "no"] as const).find((each) => each === query.get("replayed")) ?? null,
     },
     deadLetter: Number(query.get("dead-letter")) || null,
+    rules: query.get("rules"),
   };
 }
 
@@ -169,22 +171,29 @@ export function openEvent(key: EventKey | null): void {
   go(toEvent(key));
 }
 
-export const toView = (view: View): Change => ({
-  view: view === "events" ? null : view,
-  instance: null,
-  event: null,
-  "dead-letter": null,
+export const toEvent = (key: EventKey | null): Change => ({
+  event: key && `${key.source}/${key.id}`,
+  producer: key?.producer ?? null,
 });
 
+export const toView = (view: View): Change => ({
+  ...toEvent(null),
+  view: view === "events" ? null : view,
+  instance: null,
+  "dead-letter": null,
+  rules: null,
+});
+
+export const toRules = (flow: string): Change => ({ ...toView("rules"), rules: flow });
+
 export const toFlowInstance = ({ flow, key }: FlowInstanceKey): Change => ({
+  ...toEvent(null),
   view: "reconciliation",
+  rules: null,
   instance: `${flow}/${key}`,
-  event: null,
 });
 
 export const toDeadLetter = (id: number | null): Change => ({ "dead-letter": id === null ? null : String(id) });
-
-export const toEvent = (key: EventKey | null): Change => ({ event: key && `${key.source}/${key.id}` });
 
 /** The URL after a change. */
 export function href(change: Change): string {

@@ -1,7 +1,7 @@
 /** Choices of the viewer that are not shared. They last until the page closes. */
 import { create } from "zustand";
 
-import type { DeadLetterSource } from "./address";
+import type { Source } from "@/lib/sources";
 
 interface ViewState {
   paused: boolean;
@@ -17,7 +17,8 @@ interface ViewState {
 export interface ReplayDraft {
   what: "events" | "dead_letters";
   filter: {
-    source: DeadLetterSource | null;
+    /** A source, or `unknown`. */
+    source: Source | null;
     type?: string | null;
     order_id?: string | null;
     field?: string | null;

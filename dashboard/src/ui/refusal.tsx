@@ -6,8 +6,14 @@ import { isForbidden } from "@/api/replay";
 import { Button } from "./button";
 import { Code } from "./code";
 
+interface RefusalProps {
+  error: Error;
+  /** The scope that the request requires. */
+  scope?: "replay" | "resolve" | "rules";
+}
+
 /** Why the API refused a request, and which token it requires. */
-export function Refusal({ error }: { error: Error }): ReactNode {
+export function Refusal({ error, scope = "replay" }: RefusalProps): ReactNode {
   const { requestToken } = useAccess();
   return (
     <div role="alert" className="rounded-lg bg-bad-soft px-3 py-2.5 text-[13px] text-ink">
@@ -17,13 +23,13 @@ export function Refusal({ error }: { error: Error }): ReactNode {
       {isForbidden(error) && (
         <>
           <p className="mt-1.5 text-soft">
-            A replay requires a token with the scope <b>replay</b>. An administrator creates one with{" "}
-            <Code>helios tokens create --name me --scope replay</Code>
+            This requires a token with the scope <b>{scope}</b>. An administrator creates one with{" "}
+            <Code>{`helios tokens create --name me --scope ${scope}`}</Code>
           </p>
           <Button
             className="mt-2"
             onClick={() => {
-              requestToken("Enter a token with the scope replay.");
+              requestToken(`Enter a token with the scope ${scope}.`);
             }}
           >
             Use another token

@@ -1,7 +1,7 @@
 /** Orders as the API returns them. */
 import type { FlowChange,
   FlowDeclaration, FlowLeg, FlowInstance, FlowInstanceDetails, FlowSummary } from "@/api/flows";
-import type { Source } from "@/lib/clouds";
+import type { Source } from "@/lib/sources";
 
 import { START } from "./frames";
 import issues from "./issues.json";
@@ -15,7 +15,10 @@ export function leg(name: string, source: Source, change: Partial<FlowLeg> = {})
     type: `${name}-event`,
     optional: false,
     state: "present",
+    parts: 1,
+    expected: 1,
     event_id: `${name}-1`,
+    producer: "shop",
     time: at(0),
     received_at: at(40),
     fields: { amount: "10.00" },
@@ -25,7 +28,7 @@ export function leg(name: string, source: Source, change: Partial<FlowLeg> = {})
 }
 
 export const gone = (name: string, source: Source, state: "pending" | "missing" = "missing"): FlowLeg =>
-  leg(name, source, { state, event_id: null, time: null, received_at: null, fields: {}, deliveries: 0 });
+  leg(name, source, { state, parts: 0, event_id: null, producer: null, time: null, received_at: null, fields: {}, deliveries: 0 });
 
 export function row(key: string, change: Partial<FlowInstance> = {}): FlowInstance {
   return {
@@ -41,6 +44,7 @@ export function row(key: string, change: Partial<FlowInstance> = {}): FlowInstan
     time_to_match_seconds: 2,
     legs: [leg("order", "aws"), leg("payment", "gcp"), leg("inventory", "azure", { received_at: at(2000) })],
     issues: [],
+    resolution: null,
     ...change,
   };
 }
@@ -68,24 +72,47 @@ export const open = (key: string): FlowInstance =>
 
 export function details(of: FlowInstance): FlowInstanceDetails {
   const plain = { version: null, status: null };
-  const legs = of.legs.flatMap(({ name, source, event_id, received_at }) =>
+  const legs = of.legs.flatMap(({ name, source, event_id, producer, received_at }) =>
     received_at === null
       ? []
-      : [{ at: received_at, what: "leg" as const, leg: name, source, event_id, ...plain, detail: `${source} sent ${name}` }],
+      : [{ at: received_at, what: "leg" as const, leg: name, source, event_id, producer, ...plain, detail: `${source} sent ${name}` }],
   );
-  const opened = { at: at(0), what: "opened" as const, leg: null, source: null, event_id: null, ...plain, detail: "first event" };
+  const none = { leg: null, source: null, event_id: null, producer: null };
+  const opened = { at: at(0), what: "opened" as const, ...none, ...plain, detail: "first event" };
   return { ...of, events: [], timeline: [opened, ...legs] };
 }
 
-export const declaration = (name: string, ...legs: Omit<FlowDeclaration["leg"][0], "verb">[]): FlowDeclaration => ({
+type Leg = FlowDeclaration["leg"][0];
+
+/** What the API fills in where a declaration is silent. */
+const UNDECLARED = {
+  key: null,
+  many: false,
+  id: null,
+  at_least: null,
+  at_most: null,
+  count: null,
+  max_evidence: 64,
+  currency: null,
+  when: [],
+  unless: [],
+};
+
+export const declaration = (
+  name: string,
+  ...legs: (Pick<Leg, "name" | "source" | "type" | "optional"> & Partial<Leg>)[]
+): FlowDeclaration => ({
   name,
   key: "order_id",
   window_seconds: 30,
   grace_seconds: 60,
-  leg: legs.map((leg) => ({ ...leg, verb: null })),
+  leg: legs.map((leg) => ({ ...UNDECLARED, ...leg, verb: null })),
   rule: [],
+  rate: [],
   amount: [],
   currency: [],
+  target_seconds: null,
+  recovery: null,
 });
 
 export const change = (

@@ -1,5 +1,5 @@
 /** Frames as the API returns them. */
-import type { Source } from "@/lib/clouds";
+import type { Source } from "@/lib/sources";
 import type { EventSummary } from "@/live/model";
 import type { FetchFrames, Frame } from "@/live/protocol";
 
@@ -8,6 +8,7 @@ export const START = Date.parse("2026-01-02T03:04:00Z");
 export function event(id: string, change: Partial<EventSummary> = {}): EventSummary {
   return {
     source: "aws",
+    producer: "shop",
     id,
     type: "OrderPlaced",
     subject: null,
@@ -33,7 +34,7 @@ export function frame(position: number, events: EventSummary[] = [event(`e${posi
   };
 }
 
-export function count(source: Source | "unknown", type: string, stored: number): Frame["counts"][number] {
+export function count(source: Source, type: string, stored: number): Frame["counts"][number] {
   return { minute: new Date(START).toISOString(), source, type, stored, duplicate: 0, contradictory: 0, rejected: 0 };
 }
 

@@ -23,6 +23,7 @@ export function deadLetter(id: number, change: Partial<DeadLetter> = {}): DeadLe
     body_bytes: 46,
     replayed_as: null,
     replayed_at: null,
+    beyond_horizon: false,
     replayed_keys: [],
     replays: [],
     ...change,
@@ -93,6 +94,6 @@ function groups(deadLetters: DeadLetter[]): Schemas["DeadLetterGroup"][] {
   return reasons.map((reason) => {
     const group = deadLetters.filter((each) => each.reason === reason);
     const { source, status, field, id } = group[0] ?? deadLetter(0);
-    return { source, status, field, reason, count: group.length, first: AT, last: AT, example_id: id } as Schemas["DeadLetterGroup"];
+    return { source, status, field, reason, count: group.length, first: AT, last: AT, example_id: id };
   });
 }

@@ -7,8 +7,13 @@ import { WebSocketServer, type WebSocket } from "ws";
 import type { FlowDeclaration, FlowInstance } from "@/api/flows";
 import type { Schemas } from "@/api/http";
 
+import { sources, type SourceInfo } from "@/lib/sources";
+
 import { details, summary } from "./flows";
 import { Replays } from "./replay";
+import { Recoveries } from "./recoveries";
+import { Resolutions } from "./resolutions";
+import { Rules } from "./rules";
 import { Outbox } from "./frames";
 import type { Frame } from "@/live/protocol";
 
@@ -19,6 +24,7 @@ export class TestServer {
   flowBounds: (string | null)[] = [];
   events: Schemas["Event"][] = [];
   minutes: Schemas["MinuteCount"][] = [];
+  sources: readonly SourceInfo[] = sources();
   stats: Schemas["Stats"] = {
     position: 0,
     total_events: 0,
@@ -27,14 +33,20 @@ export class TestServer {
     duplicates: 0,
     contradictory: 0,
     rejected: 0,
-    health: { database: "healthy", redis: "healthy", kafka: "disabled" },
+    health: { database: "healthy", redis: "healthy", kafka: "disabled", log: "disabled", projector: "disabled" },
   };
   flows: FlowInstance[] = [];
+  /** The open incidents; an action answers with the first one, changed as the body says. */
+  incidents: Schemas["Incident"][] = [];
+  balances: Schemas["Balance"][] = [];
   /** The most rows in a response. */
   page = 50;
   flowSummary = summary();
   declarations: FlowDeclaration[] = [];
   readonly replays = new Replays();
+  readonly recoveries = new Recoveries();
+  readonly resolutions = new Resolutions();
+  readonly rules = new Rules();
   /** The query strings of all requests for events. */
   readonly eventQueries: string[] = [];
   /** Paths that respond with 503. */
@@ -115,9 +127,27 @@ export class TestServer {
     const allowed = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "authorization, content-type" };
     const open = !this.token || request.method === "OPTIONS" || request.headers.authorization === `Bearer ${this.token}`;
     const body = await textOf(request);
-    const [status, payload] = open ? (this.replays.answer(request.method ?? "", url, body) ?? this.find(url)) : [401, { detail: "Unknown token." }];
+    const [status, payload] = open ? this.route(request.method ?? "", url, body) : [401, { detail: "Unknown token." }];
     response.writeHead(status, { "Content-Type": "application/json", ...allowed });
     response.end(typeof payload === "string" ? payload : JSON.stringify(payload));
+  }
+
+  /** The orders of an incident, or the incident after an action. */
+  private answerIncident(id: number, what: string | undefined): [number, unknown] {
+    if (what === "instances") return [200, { items: this.flows, next_cursor: null }];
+    if (what !== "acknowledge") return [404, { detail: "unknown" }];
+    this.incidents = this.incidents.map((one) => (one.id === id ? { ...one, acknowledged_by: "kim" } : one));
+    return [200, this.incidents.find((one) => one.id === id)];
+  }
+
+  private route(method: string, url: URL, body: string): [number, unknown] {
+    return (
+      this.replays.answer(method, url, body) ??
+      this.resolutions.answer(method, url, body, this.flows) ??
+      this.rules.answer(method, url, body) ??
+      this.recoveries.answer(method, url, body, this.flows) ??
+      this.find(url)
+    );
   }
 
   private find({ pathname, searchParams }: URL): [number, unknown] {
@@ -128,6 +158,8 @@ export class TestServer {
         this.tickets.add(ticket);
         return [201, { ticket, expires_in: 30 }];
       }
+      case "/api/v1/sources":
+        return [200, this.sources];
       case "/api/v1/stats":
         return [200, this.stats];
       case "/api/v1/health/detailed": {
@@ -145,14 +177,25 @@ export class TestServer {
       }
       case "/api/v1/flows":
         return [200, this.findFlows(searchParams)];
+      case "/api/v1/incidents":
+        return [200, { items: this.incidents, next_cursor: null }];
+      case "/api/v1/balances": {
+        const state = searchParams.get("state");
+        return [200, { items: this.balances.filter((each) => !state || each.state === state), next_cursor: null }];
+      }
       case "/api/v1/flows/summary":
         return [200, this.flowSummary];
       case "/api/v1/flows/declarations":
         return [200, this.declarations];
       default: {
+        const [, incident, what] = /^\/api\/v1\/incidents\/(\d+)\/(\w+)$/.exec(pathname) ?? [];
+        if (incident) return this.answerIncident(Number(incident), what);
         const flow = this.flows.find((one) => pathname === `/api/v1/flows/${one.flow}/${one.key}`);
-        if (flow) return [200, details(flow)];
-        const event = this.events.find((one) => pathname === `/api/v1/events/${one.source}/${one.id}`);
+        if (flow) return [200, { ...details(flow), events: this.events.filter((one) => one.order_id === flow.key) }];
+        const producer = searchParams.get("producer") ?? "";
+        const event = this.events.find(
+          (one) => pathname === `/api/v1/events/${one.source}/${one.id}` && producer === one.producer,
+        );
         return event ? [200, event] : [404, { detail: `No event has this id` }];
       }
     }

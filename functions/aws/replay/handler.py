@@ -7,13 +7,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from functions.aws._common import powertools_logger
 from helios import bootstrap
-from helios.adapters.replay.webhook import SECONDS, WebhookTarget
+from helios.adapters.guarded_http import SECONDS
+from helios.adapters.replay.webhook import WebhookTarget
 
 RESERVE_SECONDS: Final = WebhookTarget.batch * SECONDS + 20
 """Time for the slowest batch. If Lambda killed the call within a batch, the next call would send that batch again."""
 
 logger = powertools_logger("helios-replay")
-services = bootstrap.build(bootstrap.configure())
+services = bootstrap.build(bootstrap.configure(), is_frozen_between_calls=True)
 
 
 @logger.inject_lambda_context

@@ -3,16 +3,25 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from functions.aws._common import powertools_logger
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.aws._common import powertools_logger, powertools_metrics
 from helios import bootstrap
-from helios.services.sweep import sweep
 
 logger = powertools_logger("helios-sweep")
+metrics = powertools_metrics("sweep")
 services = bootstrap.build(bootstrap.configure())
+recoveries = bootstrap.recovery_job(services)
 
 
 @logger.inject_lambda_context
+@metrics.log_metrics
 def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     """Sweep. Lambda reports an error, and the next minute's call repeats the sweep."""
-    swept = sweep(datetime.now(UTC), store=services.store, reconciler=services.reconciler, notifier=services.notifier)
+    now = datetime.now(UTC)
+    swept = bootstrap.sweep_alone(services, now, recoveries=recoveries)
+    attention = services.incidents.attention(now)
+    metrics.add_metric("serious_incidents", MetricUnit.Count, attention.serious)
+    metrics.add_metric("failing_notifications", MetricUnit.Count, sum(attention.failing.values()))
+    metrics.add_metric("partitions_ahead", MetricUnit.Count, services.reader.partitions_ahead())
     return {"frames_removed": swept.frames, "flows_evaluated": swept.flows}

@@ -9,6 +9,7 @@ from helios import bootstrap
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.redis.connections import RedisConnections
 from helios.adapters.redis.tickets import RedisTickets
+from helios.model.stream import Pong
 
 logger = powertools_logger("helios-websocket")
 configured = bootstrap.configure(require=("redis_url", "websocket_endpoint"))
@@ -37,8 +38,7 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, int]:
     else:
         connections.add(connection)  # also with each ping, which restores the list after a flush of Redis
     if route == "$default":
-        message = {"type": "pong", "position": services.outbox.window().position}
-        pong = gateway.post(connection, msgspec.json.encode(message))
+        pong = gateway.post(connection, msgspec.json.encode(Pong(position=services.outbox.window().position)))
     logger.info("route handled", extra={"route": route, "connection": connection, "pong": pong})
     return {"statusCode": 200}
 
@@ -47,9 +47,12 @@ def _may_connect(event: dict[str, Any]) -> bool:
     """Whether the request has an unused ticket of ``POST /api/v1/ws/tickets``, and does not come from another web page.
 
     A browser sends the page's origin. A client without an Origin header is not a browser, and needs only the ticket.
+    The relay sends the same messages to all connections, so a client whose token has limits is refused: it reads
+    ``/api/v1/frames``.
     """
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     if headers.get("origin", configured.dashboard_origin) != configured.dashboard_origin:
         return False
     ticket = (event.get("queryStringParameters") or {}).get("ticket")
-    return ticket is not None and tickets.redeem(ticket) is not None
+    holder = tickets.redeem(ticket) if ticket is not None else None
+    return holder is not None and not holder.visibility.is_limited

@@ -11,10 +11,14 @@ locals {
 
   # Packages for arm64 are in a separate folder, so that the packages of another processor can't be used.
   packages = var.architecture == "arm64" ? "${var.packages}/arm64" : var.packages
-  runtime  = coalesce(var.runtime, var.architecture == "arm64" ? "python3.12" : "python3.11")
 
-  websocket_stage    = "live"
-  visibility_seconds = coalesce(var.visibility_seconds, 6 * var.function_timeout)
+  websocket_stage = "live"
+  # Each limit is shorter than the one around it: a statement ends before Lambda ends the call, and the call before SQS
+  # delivers its events again. AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": six times the timeout, and the
+  # batching window.
+  statement_seconds  = var.function_timeout - 2
+  batch_window       = 1 # Lambda requires a window for batches of more than 10
+  visibility_seconds = coalesce(var.visibility_seconds, 6 * var.function_timeout + local.batch_window)
 }
 
 # With a database and a cache elsewhere, nothing needs a private network.
@@ -26,8 +30,11 @@ module "network" {
   cidr               = var.vpc_cidr
   zones              = var.zones
   is_database_public = length(var.database_clients) > 0
-  egress_ports       = var.egress_ports
-  endpoints          = { sqs = local.notify, secretsmanager = local.read_settings }
+  egress_ports       = setunion(var.egress_ports, local.otlp_ports)
+  endpoints = {
+    sqs            = local.notify
+    secretsmanager = { actions = ["secretsmanager:GetSecretValue"], resources = [for secret in aws_secretsmanager_secret.settings : secret.arn] }
+  }
 }
 
 module "database" {
@@ -39,7 +46,7 @@ module "database" {
   subnet_ids                 = module.network[0].database_subnet_ids
   function_security_group_id = module.network[0].function_security_group_id
   clients                    = var.database_clients
-  engine_version             = var.database_version
+  major_version              = var.database_major_version
   capacity                   = var.database_capacity
   instances                  = var.database_instances
   backup_days                = var.database_backup_days
@@ -81,31 +88,41 @@ resource "terraform_data" "notify_secret" {
 }
 
 locals {
-  database_url  = local.makes_database ? module.database[0].url : var.database_url
+  # With an existing database, all roles are the user of its URL.
+  database_urls = local.makes_database ? module.database[0].urls : { for role in ["admin", "migrate", "api", "aws", "gcp", "azure"] : role => var.database_url }
   redis_url     = local.makes_cache ? module.cache[0].url : var.redis_url
   notify_secret = local.makes_notify_secret ? terraform_data.notify_secret[0].output : var.notify_secret
 
-  secret_settings = jsonencode(merge(var.secret_settings, {
-    HELIOS_DATABASE_URL  = local.database_url
-    HELIOS_REDIS_URL     = local.redis_url
-    HELIOS_NOTIFY_SECRET = local.notify_secret
-  }))
+  # A secret for each role of the database: the functions of the queues, those that the internet can call, and the sweep,
+  # which makes and removes partitions and so needs the tables' owner. Nothing from outside is an input of the sweep.
+  secret_roles = { settings = "aws", api-settings = "api", owner-settings = "migrate" }
+  secret_settings = {
+    for name, role in local.secret_roles : name => jsonencode(merge(var.secret_settings, var.otlp_secret == null ? {} : { HELIOS_OTLP_SECRET = var.otlp_secret }, {
+      HELIOS_DATABASE_URL                                                                                                                    = local.database_urls[role]
+      HELIOS_REDIS_URL                                                                                                                       = local.redis_url
+      HELIOS_NOTIFY_SECRET                                                                                                                   = local.notify_secret
+    }))
+  }
 }
 
 resource "aws_secretsmanager_secret" "settings" {
   # checkov:skip=CKV_AWS_149: Secrets Manager's own key encrypts it; a customer managed key adds cost and no protection from another reader
   # checkov:skip=CKV2_AWS_57: raising database_password_version rotates its content: see README.md
-  name                    = "${var.name}/settings"
+  for_each = local.secret_roles
+
+  name                    = "${var.name}/${each.key}"
   description             = "Secret settings of Helios, as JSON; each key is an environment variable of the functions."
   recovery_window_in_days = var.deletion_protection ? 30 : 0
 }
 
 resource "aws_secretsmanager_secret_version" "settings" {
-  secret_id = aws_secretsmanager_secret.settings.id
+  for_each = aws_secretsmanager_secret.settings
+
+  secret_id = each.value.id
 
   # A write-only value: the state does not hold it. A part of its digest is the version, which shows a change.
-  secret_string_wo         = local.secret_settings
-  secret_string_wo_version = nonsensitive(parseint(substr(sha256(local.secret_settings), 0, 8), 16))
+  secret_string_wo         = local.secret_settings[each.key]
+  secret_string_wo_version = nonsensitive(parseint(substr(sha256(local.secret_settings[each.key]), 0, 8), 16))
 }
 
 module "events" {
@@ -119,24 +136,48 @@ module "events" {
 
 locals {
   # The emulator serves both APIs under its own paths.
-  emulated_apis       = "${coalesce(var.emulator_endpoint, "http://unused")}/_aws/execute-api"
-  http_url            = local.is_emulated ? "${local.emulated_apis}/${module.http_api.id}/$default" : module.http_api.endpoint
-  websocket_endpoint  = local.is_emulated ? "${local.emulated_apis}/${module.websocket_api.id}/${local.websocket_stage}" : module.websocket_api.management_endpoint
-  websocket_url       = replace(local.websocket_endpoint, "/^http/", "ws")
-  dashboard_origin    = coalesce(var.dashboard_origin, try("https://${module.dashboard[0].domain_name}", null), "http://localhost:5173")
-  serves_dashboard    = !local.is_emulated && var.dashboard_origin == null
-  runtime_environment = merge(var.settings, local.secret)
-  secret = {
-    # The version's attribute, so that no function starts before its settings exist.
-    HELIOS_SECRET_ID = aws_secretsmanager_secret_version.settings.secret_id
-    # No code reads this variable. A new version makes Lambda start new functions, which read the secret again.
-    HELIOS_SECRET_VERSION = aws_secretsmanager_secret_version.settings.version_id
+  emulated_apis      = "${coalesce(var.emulator_endpoint, "http://unused")}/_aws/execute-api"
+  http_url           = local.is_emulated ? "${local.emulated_apis}/${module.http_api.id}/$default" : module.http_api.endpoint
+  websocket_endpoint = local.is_emulated ? "${local.emulated_apis}/${module.websocket_api.id}/${local.websocket_stage}" : module.websocket_api.management_endpoint
+  websocket_url      = replace(local.websocket_endpoint, "/^http/", "ws")
+  dashboard_origin   = coalesce(var.dashboard_origin, try("https://${module.dashboard[0].domain_name}", null), "http://localhost:5173")
+  serves_dashboard   = !local.is_emulated && var.dashboard_origin == null
+  metrics_namespace  = "Helios/${var.name}"
+  # The packages contain the declarations. The emulator unpacks them into the working folder of a function.
+  task_folder = local.is_emulated ? "." : "/var/task"
+  declarations = merge(
+    var.flows_file == null ? {} : { HELIOS_FLOWS_FILE = "${local.task_folder}/flows.toml" },
+    var.sources_file == null ? {} : { HELIOS_SOURCES_FILE = "${local.task_folder}/sources.toml" },
+  )
+  # Of the functions that notify. The others start without reading the receivers.
+  notifications = var.notifications_file == null ? {} : { HELIOS_NOTIFICATIONS_FILE = "${local.task_folder}/notifications.toml" }
+  runtime_environment = merge({
+    HELIOS_DATABASE_TIMEOUT_SECONDS = tostring(local.statement_seconds)
+    POWERTOOLS_METRICS_NAMESPACE    = local.metrics_namespace
+    }, var.otlp_url == null ? {} : {
+    HELIOS_OTLP_URL      = var.otlp_url
+    HELIOS_OTLP_RESOURCE = "service.name=${var.name},cloud.provider=aws"
+  }, local.declarations, var.settings)
+  # The collector's port, which the functions' security group must admit.
+  otlp_ports = var.otlp_url == null ? [] : [
+    tonumber(try(regex("^https?://[^/]*:([0-9]+)", var.otlp_url)[0], startswith(var.otlp_url, "https:") ? "443" : "80"))
+  ]
+  secrets = {
+    for name, version in aws_secretsmanager_secret_version.settings : name => {
+      # The version's attribute, so that no function starts before its settings exist.
+      HELIOS_SECRET_ID = version.secret_id
+      # No code reads this variable. A new version makes Lambda start new functions, which read the secret again.
+      HELIOS_SECRET_VERSION = version.version_id
+    }
   }
 
-  read_settings = { actions = ["secretsmanager:GetSecretValue"], resources = [aws_secretsmanager_secret.settings.arn] }
-  notify        = { actions = ["sqs:SendMessage"], resources = [module.events.relay_queue.arn] }
-  post          = { actions = ["execute-api:ManageConnections"], resources = [module.websocket_api.connections_arn] }
-  put_back      = { actions = ["events:PutEvents"], resources = [module.events.bus_arn] }
+  read_settings = {
+    for name, secret in aws_secretsmanager_secret.settings :
+    name => { actions = ["secretsmanager:GetSecretValue"], resources = [secret.arn] }
+  }
+  notify   = { actions = ["sqs:SendMessage"], resources = [module.events.relay_queue.arn] }
+  post     = { actions = ["execute-api:ManageConnections"], resources = [module.websocket_api.connections_arn] }
+  put_back = { actions = ["events:PutEvents"], resources = [module.events.bus_arn] }
   # AWS Lambda Developer Guide, "Using Lambda with Amazon SQS": the permissions of an event source mapping.
   receive = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
 
@@ -157,6 +198,7 @@ locals {
     }
     api = {
       description = "Answers webhooks and queries."
+      secret      = "api-settings"
       environment = merge(local.replay_targets, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
@@ -166,6 +208,7 @@ locals {
     }
     websocket = {
       description = "Stores the list of connected clients, and answers their pings."
+      secret      = "api-settings"
       environment = {
         HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
         HELIOS_DASHBOARD_ORIGIN   = local.dashboard_origin
@@ -174,20 +217,24 @@ locals {
     }
     relay = {
       description = "Sends new frames to the connected clients."
-      environment = {
+      environment = merge(local.notifications, {
         HELIOS_WEBSOCKET_ENDPOINT = local.websocket_endpoint
         HELIOS_RELAY_QUEUE_URL    = module.events.relay_queue.url
-      }
+      })
       permissions = {
         Notify  = local.notify
         Post    = local.post
         Receive = { actions = local.receive, resources = [module.events.relay_queue.arn] }
       }
+      # It stops before one message and one statement could take longer (functions/aws/relay), and this leaves it time.
+      timeout = 3 * var.function_timeout
     }
     sweep = {
-      description = "Closes overdue flow instances, once a minute."
-      environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
+      description = "Closes overdue flow instances, makes partitions and removes what has expired, once a minute."
+      secret      = "owner-settings"
+      environment = merge(local.notifications, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
       permissions = { Notify = local.notify }
+      timeout     = 3 * var.function_timeout # time for an attempt to notify a receiver that does not answer
     }
     replay = {
       description = "Runs replay jobs, while there are any."
@@ -205,13 +252,17 @@ module "function" {
   name               = "${var.name}-${each.key}"
   description        = each.value.description
   package            = "${local.packages}/aws-${each.key}.zip"
-  runtime            = local.runtime
+  runtime            = var.runtime
   architecture       = var.architecture
   memory             = var.memory[each.key]
   timeout            = try(each.value.timeout, var.function_timeout)
   log_retention_days = var.log_retention_days
-  environment        = merge(local.runtime_environment, each.value.environment)
-  permissions        = merge({ Settings = local.read_settings }, each.value.permissions)
+  environment        = merge(local.runtime_environment, local.secrets[try(each.value.secret, "settings")], each.value.environment)
+  permissions        = merge({ Settings = local.read_settings[try(each.value.secret, "settings")] }, each.value.permissions)
+
+  permissions_boundary = var.permissions_boundary
+  reserved_concurrency = lookup(var.reserved_concurrency, each.key, -1)
+  is_scheduled         = contains(local.scheduled, each.key)
 
   network = length(module.network) == 0 ? null : {
     subnet_ids         = module.network[0].function_subnet_ids
@@ -223,7 +274,7 @@ resource "aws_lambda_event_source_mapping" "ingest" {
   event_source_arn                   = module.events.queue.arn
   function_name                      = module.function["ingest"].arn
   batch_size                         = 500
-  maximum_batching_window_in_seconds = 1 # Lambda requires a window for batches of more than 10
+  maximum_batching_window_in_seconds = local.batch_window
   function_response_types            = ["ReportBatchItemFailures"]
 
   scaling_config {
@@ -245,7 +296,7 @@ module "http_api" {
   source = "../modules/aws/http-api"
 
   name                = "${var.name}-api"
-  function            = { name = "${var.name}-api", arn = module.function["api"].arn }
+  function            = { name = module.function["api"].name, qualifier = module.function["api"].qualifier, arn = module.function["api"].arn }
   requests_per_second = var.requests_per_second
   log_retention_days  = var.log_retention_days
 }
@@ -254,7 +305,7 @@ module "websocket_api" {
   source = "../modules/aws/websocket-api"
 
   name                = "${var.name}-live"
-  function            = { name = "${var.name}-websocket", invoke_arn = module.function["websocket"].invoke_arn }
+  function            = { name = module.function["websocket"].name, qualifier = module.function["websocket"].qualifier, invoke_arn = module.function["websocket"].invoke_arn }
   stage               = local.websocket_stage
   requests_per_second = var.requests_per_second
 }
@@ -285,8 +336,35 @@ resource "aws_lambda_permission" "every_minute" {
   statement_id  = aws_cloudwatch_event_rule.every_minute.name
   action        = "lambda:InvokeFunction"
   function_name = module.function[each.key].name
+  qualifier     = module.function[each.key].qualifier
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.every_minute.arn
+}
+
+module "archive" {
+  source = "../modules/aws/archive"
+  count  = var.archive == null ? 0 : 1
+
+  name                 = var.name
+  cheaper_after_days   = var.archive.cheaper_after_days
+  noncurrent_days      = var.archive.noncurrent_days
+  task                 = var.archive.task
+  permissions_boundary = var.permissions_boundary
+}
+
+module "log" {
+  source = "../modules/aws/log"
+  count  = var.log == null ? 0 : 1
+
+  name                      = var.name
+  vpc_id                    = var.log.vpc_id
+  subnet_ids                = var.log.subnet_ids
+  client_security_group_ids = var.log.client_security_group_ids
+  kafka_version             = var.log.kafka_version
+  instance_type             = var.log.instance_type
+  volume_gigabytes          = var.log.volume_gigabytes
+  password_version          = var.log.password_version
+  log_retention_days        = var.log_retention_days
 }
 
 module "dashboard" {
@@ -306,7 +384,18 @@ module "watch" {
   email          = var.alarm_email
   functions      = [for key in keys(local.functions) : "${var.name}-${key}"]
   database       = local.makes_database ? module.database[0].cluster : null
+  nat_gateways   = module.network[*].nat_gateway_id
   monthly_budget = var.monthly_budget
+  namespace      = local.metrics_namespace
+
+  max_connections   = var.connection_alarm
+  storage_gigabytes = var.storage_alarm_gigabytes
+
+  apis = {
+    http       = module.http_api.id
+    websocket  = module.websocket_api.id
+    access_log = module.http_api.access_log
+  }
 
   rules = {
     bus      = { EventBusName = module.events.bus, RuleName = module.events.rule }

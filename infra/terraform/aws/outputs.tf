@@ -36,13 +36,18 @@ output "queue_url" {
 }
 
 output "dead_letter_queue_url" {
-  description = "URL of the dead-letter queue. `python -m scripts.deploy.redrive` puts its messages back into the queue."
+  description = "URL of the dead-letter queue. `.venv/bin/python -m scripts.redrive aws` puts its messages back into the queue."
   value       = module.events.dead_letter_queue.url
 }
 
 output "relay_queue_url" {
   description = "URL of the queue that starts the relay."
   value       = module.events.relay_queue.url
+}
+
+output "name" {
+  description = "Prefix of every name, also of the alarms'."
+  value       = var.name
 }
 
 output "region" {
@@ -52,7 +57,7 @@ output "region" {
 
 output "secret" {
   description = "Name of the secret with the functions' secret settings."
-  value       = aws_secretsmanager_secret.settings.name
+  value       = aws_secretsmanager_secret.settings["settings"].name
 }
 
 output "egress_address" {
@@ -78,13 +83,39 @@ output "deletion_protection" {
 }
 
 output "database_url" {
-  description = "URL of Postgres, with its password."
-  value       = local.database_url
+  description = "URL of Postgres for `helios migrate` and `helios tokens`, with its password."
+  value       = local.database_urls["migrate"]
   sensitive   = true
+}
+
+output "database_urls" {
+  description = "URL of Postgres with the password of each role: admin, which creates the others, migrate, api, aws, gcp and azure. Each other root gets its own."
+  value       = local.database_urls
+  sensitive   = true
+}
+
+output "has_database_roles" {
+  description = "Whether this root creates the database, so that each role has a password of its own."
+  value       = local.makes_database
+}
+
+output "releases" {
+  description = "The newest version of each function, by the function's name. `.venv/bin/python -m scripts.deploy.release` moves the alias `live` to it."
+  value       = { for key, function in module.function : function.name => function.version }
 }
 
 output "notify_secret" {
   description = "Secret that the functions of the other clouds send when they notify the relay."
   value       = local.notify_secret
   sensitive   = true
+}
+
+output "log" {
+  description = "HELIOS_LOG_BROKERS, and the secret and its key for the clients of the log. Null: no log."
+  value       = one([for log in module.log : { brokers = log.brokers, secret_arn = log.secret_arn, key_arn = log.key_arn }])
+}
+
+output "archive" {
+  description = "HELIOS_ARCHIVE_URL of the processes that archive and read, and the policy that their roles need. Null: no archive."
+  value       = one([for archive in module.archive : { url = archive.url, policy = archive.policy }])
 }

@@ -6,8 +6,8 @@ variable "name" {
   default     = "helios"
 
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,19}$", var.name))
-    error_message = "name must be 2 to 20 lower-case letters, digits and hyphens, and begin with a letter: it becomes part of bucket and cluster names."
+    condition     = can(regex("^[a-z](-?[a-z0-9])+$", var.name)) && length(var.name) <= 20
+    error_message = "name must be 2 to 20 lower-case letters, digits and single hyphens, begin with a letter and not end with a hyphen: it becomes part of bucket and cluster names."
   }
 }
 
@@ -52,18 +52,13 @@ variable "packages" {
 }
 
 variable "runtime" {
-  description = "Lambda runtime for which the zips were built; they contain compiled modules, which need that Python version. Null: python3.11, and python3.12 for arm64, as `make package` builds them."
+  description = "Lambda runtime for which the zips were built; they contain compiled modules, which need that Python version. `make package` builds for the default, which AWS supports until June 2029."
   type        = string
-  default     = null
+  default     = "python3.13"
 
   validation {
-    condition     = var.runtime == null || can(regex("^python3\\.[0-9]+$", var.runtime))
-    error_message = "runtime must be a Python runtime of Lambda, such as python3.11."
-  }
-
-  validation {
-    condition     = var.architecture == "x86_64" || !contains(["python3.9", "python3.10", "python3.11"], coalesce(var.runtime, "python3.12"))
-    error_message = "On arm64 runtime must be python3.12 or newer: older ones run on Amazon Linux 2, which is too old for the Postgres driver on arm64."
+    condition     = can(regex("^python3\\.(1[2-9]|[2-9][0-9])$", var.runtime)) || var.emulator_endpoint != null
+    error_message = "runtime must be a Python runtime of Lambda on Amazon Linux 2023, python3.12 or newer: Amazon Linux 2 is no longer supported. Only with an emulator may it be older."
   }
 }
 
@@ -80,14 +75,15 @@ variable "architecture" {
 
 variable "memory" {
   description = <<-EOT
-    Memory of each function in MB. Lambda assigns CPU in proportion to it (1769 MB is one vCPU): 512 where a person, a
-    batch or the stream waits for the answer, 256 elsewhere.
+    Memory of each function in MB. Lambda assigns CPU in proportion to it: 1769 MB is one vCPU. The ingest function has a
+    whole one, because it holds locks of the database while it works, and the relay, because it posts to every client;
+    512 where a person waits for the answer, 256 elsewhere.
   EOT
   type = object({
-    ingest    = optional(number, 512)
+    ingest    = optional(number, 1769)
     api       = optional(number, 512)
     websocket = optional(number, 256)
-    relay     = optional(number, 512)
+    relay     = optional(number, 1769)
     sweep     = optional(number, 256)
     replay    = optional(number, 256)
   })
@@ -100,7 +96,7 @@ variable "memory" {
 }
 
 variable "function_timeout" {
-  description = "Timeout of one call of each function except the replay function, in seconds. Only in the worst case does one Postgres statement take 10 seconds."
+  description = "Timeout of one call of each function except the replay function, in seconds. A statement of Postgres may take 2 seconds less, so that the function reports its timeout before Lambda ends the call."
   type        = number
   default     = 10
 
@@ -111,20 +107,20 @@ variable "function_timeout" {
 }
 
 variable "visibility_seconds" {
-  description = "How long SQS waits before it delivers again, in seconds. Null: six times function_timeout, as the AWS Lambda Developer Guide recommends."
+  description = "How long SQS waits before it delivers again, in seconds. Null: six times function_timeout and the batching window of a second, as the AWS Lambda Developer Guide recommends."
   type        = number
   default     = null
 
   validation {
-    condition     = var.visibility_seconds == null || var.emulator_endpoint != null || try(var.visibility_seconds >= 6 * var.function_timeout, false)
-    error_message = "visibility_seconds must be at least six times function_timeout, or SQS delivers an event again while a function still processes it. Only with an emulator may it be less."
+    condition     = var.visibility_seconds == null || var.emulator_endpoint != null || try(var.visibility_seconds > 6 * var.function_timeout, false)
+    error_message = "visibility_seconds must be more than six times function_timeout, or SQS delivers an event again while a function still processes it. Only with an emulator may it be less."
   }
 }
 
 variable "max_receives" {
   description = <<-EOT
     How often SQS delivers an event before it moves the event to the dead-letter queue. Multiplied by visibility_seconds,
-    this is how long the database may be unavailable: 720 minutes. An unreadable event is no reason for a lower value:
+    this is how long the database may be unavailable: twelve hours. An unreadable event is no reason for a lower value:
     Helios stores it as a dead letter in Postgres, and acknowledges it.
   EOT
   type        = number
@@ -136,19 +132,79 @@ variable "max_receives" {
   }
 
   validation {
-    condition     = var.max_receives * coalesce(var.visibility_seconds, 6 * var.function_timeout) <= 4 * 24 * 3600
+    condition     = var.max_receives * coalesce(var.visibility_seconds, 6 * var.function_timeout + 1) <= 4 * 24 * 3600
     error_message = "max_receives times visibility_seconds must be at most 4 days, the queue's retention period: otherwise events expire before SQS moves them to the dead-letter queue."
   }
 }
 
 variable "ingest_concurrency" {
-  description = "Maximum number of concurrent ingest functions; each holds a connection to Postgres. With batches of 500, even a few are fast."
+  description = "Maximum number of concurrent ingest functions; each holds a connection to Postgres. With batches of 500, even a few are fast. A new AWS account may run 10 functions at once, of which the API and the relay need some."
   type        = number
-  default     = 10
+  default     = 5
 
   validation {
     condition     = var.ingest_concurrency >= 2 && var.ingest_concurrency <= 1000
     error_message = "ingest_concurrency must be between 2 and 1000, the limits of SQS event source mappings."
+  }
+}
+
+variable "reserved_concurrency" {
+  description = "Concurrent executions by function that Lambda reserves for it, and limits it to: { api = 50 } bounds the connections to Postgres. `deploy` sets this where the account has enough; an account must keep 100 unreserved."
+  type        = map(number)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for name, count in var.reserved_concurrency : contains(["ingest", "api", "websocket", "relay", "sweep", "replay"], name) && count >= 2])
+    error_message = "reserved_concurrency must map names of functions (ingest, api, websocket, relay, sweep, replay) to 2 or more: 0 would stop a function."
+  }
+}
+
+variable "permissions_boundary" {
+  description = "ARN of the policy that limits what any role of this deployment may do; `bootstrap_aws` creates it, and the deploying role may create roles only with it. Null: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary == null || can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:policy/", var.permissions_boundary))
+    error_message = "permissions_boundary must be the ARN of an IAM policy, such as arn:aws:iam::123456789012:policy/boundary-helios."
+  }
+}
+
+variable "flows_file" {
+  description = "File that declares the flows, for all clouds the same: the packages contain it, by `make package ARGS=--flows=FILE` or by scripts.deploy. Null: the flow that ships with Helios."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.flows_file), true)
+    error_message = "flows_file must be a file: see docs/flows.md."
+  }
+}
+
+variable "sources_file" {
+  description = "File that declares sources beside the clouds, for all clouds the same: the packages contain it, by `make package ARGS=--sources=FILE` or by scripts.deploy. Null: no such sources."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.sources_file), true)
+    error_message = "sources_file must be a file: see docs/sources.md."
+  }
+}
+
+variable "notifications_file" {
+  description = "File with the receivers of notifications about incidents, which are webhooks: the packages contain it, by `make package ARGS=--notifications=FILE` or by scripts.deploy. The relay and the sweep notify them, for all clouds. Null: no function notifies."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.notifications_file), true)
+    error_message = "notifications_file must be a file: see docs/incidents.md."
+  }
+
+  validation {
+    condition     = var.notifications_file == null || nonsensitive(contains(keys(var.secret_settings), "HELIOS_NOTIFICATION_SECRETS"))
+    error_message = "With notifications_file, set HELIOS_NOTIFICATION_SECRETS in secret_settings too: a secret for each receiver."
   }
 }
 
@@ -161,6 +217,11 @@ variable "settings" {
     condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_")])
     error_message = "The name of each setting must begin with HELIOS_. See .env.example for all settings."
   }
+
+  validation {
+    condition     = try(tonumber(var.settings["HELIOS_DATABASE_TIMEOUT_SECONDS"]), 0) < var.function_timeout
+    error_message = "HELIOS_DATABASE_TIMEOUT_SECONDS must be less than function_timeout: Lambda would end a call before Postgres ends its statement. Leave it out for function_timeout - 2."
+  }
 }
 
 variable "secret_settings" {
@@ -172,6 +233,29 @@ variable "secret_settings" {
   validation {
     condition     = alltrue([for name in keys(var.secret_settings) : startswith(name, "HELIOS_")])
     error_message = "The name of each setting must begin with HELIOS_. See .env.example for all settings."
+  }
+}
+
+variable "otlp_url" {
+  description = "Endpoint of an OpenTelemetry collector, such as https://collector.example:4318, to which the functions send a span for each batch (HELIOS_OTLP_URL). The packages must be built with --traces, as scripts.deploy does. Null: no spans."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.otlp_url == null || can(regex("^https?://[^/?#]+", var.otlp_url))
+    error_message = "otlp_url must be the endpoint of a collector, such as https://collector.example:4318."
+  }
+}
+
+variable "otlp_secret" {
+  description = "Headers with which the collector admits Helios (HELIOS_OTLP_SECRET), as NAME=VALUE,NAME=VALUE with percent-encoded values. Null: none."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.otlp_secret == null || var.otlp_url != null
+    error_message = "otlp_secret has no effect without otlp_url: set both, or neither."
   }
 }
 
@@ -255,19 +339,19 @@ variable "database_clients" {
   }
 }
 
-variable "database_version" {
-  description = "Version of Aurora PostgreSQL at creation. Aurora applies minor versions automatically; a major version is a separate migration."
-  type        = string
-  default     = "17.4"
+variable "database_major_version" {
+  description = "Major version of Aurora PostgreSQL. The newest minor version is created, and Aurora applies later ones automatically; another major version is a separate migration."
+  type        = number
+  default     = 17
 
   validation {
-    condition     = can(regex("^1[6-9]\\.[0-9]+$", var.database_version))
-    error_message = "database_version must be 16.x or newer, such as 17.4."
+    condition     = contains([16, 17, 18], var.database_major_version)
+    error_message = "database_major_version must be 16, 17 or 18."
   }
 }
 
 variable "database_capacity" {
-  description = "Aurora capacity units (2 GiB of memory each) between which it scales. With a minimum of 0 it pauses after 5 minutes without a connection, but the functions' schedule connects every minute."
+  description = "Aurora capacity units (2 GiB of memory each) between which it scales. With a minimum of 0 it pauses after 5 minutes without a connection, but the functions' schedule connects every minute. From a minimum of 2, Performance Insights is on, which needs that memory; take 2 or more for production, because Aurora scales up more slowly from less."
   type        = object({ min = number, max = number })
   default     = { min = 0.5, max = 8 }
 
@@ -299,8 +383,48 @@ variable "database_backup_days" {
   }
 }
 
+variable "log" {
+  description = "Amazon MSK for the engine of Flink: docs/log.md. Null: Postgres judges, and there is no log."
+  type = object({
+    vpc_id                    = string
+    subnet_ids                = list(string)
+    client_security_group_ids = map(string)
+    kafka_version             = optional(string, "3.9.x.kraft")
+    instance_type             = optional(string, "kafka.m7g.large")
+    volume_gigabytes          = optional(number, 1000)
+    password_version          = optional(number, 1)
+  })
+  default = null
+
+  validation {
+    condition     = var.log == null || try(length(var.log.subnet_ids) == 3 && var.log.volume_gigabytes >= 1, false)
+    error_message = "log.subnet_ids must name three subnets in three zones, and log.volume_gigabytes must be at least 1."
+  }
+}
+
+variable "archive" {
+  description = "A bucket for archived events, and the task of ECS that fills it once a day. Null: no archive."
+  type = object({
+    cheaper_after_days = optional(number, 30)
+    noncurrent_days    = optional(number, 30)
+    task = optional(object({
+      cluster_arn         = string
+      task_definition_arn = string
+      role_arns           = list(string)
+      subnet_ids          = list(string)
+      security_group_ids  = list(string)
+    }))
+  })
+  default = null
+
+  validation {
+    condition     = var.archive == null || try(var.archive.cheaper_after_days >= 0 && var.archive.noncurrent_days >= 1, false)
+    error_message = "archive.cheaper_after_days must be at least 0, and archive.noncurrent_days at least 1."
+  }
+}
+
 variable "database_password_version" {
-  description = "Raise it to set another password for Aurora; the functions read it at their next start."
+  description = "Raise it to set other passwords for Aurora, and deploy; the functions read them at their next start."
   type        = number
   default     = 1
 }
@@ -421,6 +545,28 @@ variable "alarm_email" {
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
     error_message = "alarm_email must be an email address."
+  }
+}
+
+variable "connection_alarm" {
+  description = "Connections to Aurora that trigger an alarm. With the default database_capacity Aurora accepts 1669."
+  type        = number
+  default     = 500
+
+  validation {
+    condition     = var.connection_alarm >= 10
+    error_message = "connection_alarm must be 10 or more: the functions at rest hold a few connections."
+  }
+}
+
+variable "storage_alarm_gigabytes" {
+  description = "Storage of Aurora, in GB, that triggers an alarm: 100 events of 1 KB a second need about 600 GB a month."
+  type        = number
+  default     = 200
+
+  validation {
+    condition     = var.storage_alarm_gigabytes >= 1
+    error_message = "storage_alarm_gigabytes must be 1 or more."
   }
 }
 

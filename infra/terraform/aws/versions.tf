@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "5.100.0" # the tested version
+      version = ">= 5.100, < 7" # 5.100.0 is applied to an emulator by tests/terraform; the newest schema is checked there too
     }
   }
 

@@ -1,4 +1,5 @@
-# Helios on Azure: Event Grid delivers to one function, a timer calls another; both write to the same Postgres.
+# Helios on Azure: Event Grid delivers to a queue, from which one function takes the events; a timer calls another
+# function. Both write to the same Postgres.
 
 data "azurerm_client_config" "this" {}
 
@@ -20,12 +21,25 @@ locals {
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
   # Only the names: the values are secret, so they can't determine the number of resources.
-  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"])))
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"], var.otlp_secret == null ? [] : ["OTLP_SECRET"])))
   secrets = {
     DATABASE_URL  = var.database_url
     REDIS_URL     = local.redis_url
     NOTIFY_SECRET = var.notify_secret
+    OTLP_SECRET   = var.otlp_secret
   }
+
+  settings = merge(
+    { for name in local.secret_names : "HELIOS_${name}" => "@Microsoft.KeyVault(SecretUri=${module.vault.secret_uris[lower(replace(name, "_", "-"))]})" },
+    var.notify_url == null ? {} : { HELIOS_NOTIFY_URL = var.notify_url },
+    var.otlp_url == null ? {} : {
+      HELIOS_OTLP_URL      = var.otlp_url
+      HELIOS_OTLP_RESOURCE = "service.name=${var.name},cloud.provider=azure"
+    },
+    var.flows_file == null ? {} : { HELIOS_FLOWS_FILE = "/home/site/wwwroot/flows.toml" }, # the package contains them
+    var.sources_file == null ? {} : { HELIOS_SOURCES_FILE = "/home/site/wwwroot/sources.toml" },
+    var.settings,
+  )
 }
 
 resource "azurerm_resource_group" "this" {
@@ -76,12 +90,7 @@ module "function_app" {
   subnet_id          = module.network.functions_subnet_id
   vault_id           = module.vault.id
   log_retention_days = var.log_retention_days
-
-  settings = merge(
-    { for name in local.secret_names : "HELIOS_${name}" => "@Microsoft.KeyVault(SecretUri=${module.vault.secret_uris[lower(replace(name, "_", "-"))]})" },
-    var.notify_url == null ? {} : { HELIOS_NOTIFY_URL = var.notify_url },
-    var.settings,
-  )
+  settings           = local.settings
 }
 
 module "event_grid" {
@@ -90,6 +99,8 @@ module "event_grid" {
   name              = local.unique
   place             = local.place
   function_id       = "${module.function_app.id}/functions/ingest"
+  queue             = var.queue ? { id = module.function_app.queue_id, name = module.function_app.queue_name } : null
+  queue_days        = var.queue_days
   storage_id        = module.function_app.storage_id
   delivery_attempts = var.delivery_attempts
   delivery_minutes  = var.delivery_minutes
@@ -101,9 +112,12 @@ module "event_grid" {
 module "watch" {
   source = "../modules/azure/watch"
 
-  name        = var.name
-  place       = local.place
-  topic_id    = module.event_grid.topic_id
-  insights_id = module.function_app.insights_id
-  email       = var.alarm_email
+  name           = var.name
+  place          = local.place
+  group_id       = azurerm_resource_group.this.id
+  topic_id       = module.event_grid.topic_id
+  insights_id    = module.function_app.insights_id
+  nat_gateway_id = module.network.nat_gateway_id
+  email          = var.alarm_email
+  budget         = var.budget
 }

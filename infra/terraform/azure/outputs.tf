@@ -14,6 +14,16 @@ output "dead_letter_container" {
   value       = "${module.function_app.storage_name}/${module.event_grid.dead_letter_container}"
 }
 
+output "storage_account" {
+  description = "Name of the storage account of the dead letters and the queues."
+  value       = module.function_app.storage_name
+}
+
+output "poison_queue" {
+  description = "Queue with the events that the function failed to store for a day, ACCOUNT/QUEUE."
+  value       = "${module.function_app.storage_name}/${module.function_app.poison_queue_name}"
+}
+
 output "egress_address" {
   description = "Fixed address from which the functions call the internet: add it, with /32, to the AWS root's database_clients."
   value       = module.network.egress_address
@@ -25,6 +35,6 @@ output "function_app" {
 }
 
 output "resource_group" {
-  description = "Region of the deployment."
+  description = "Name of the resource group."
   value       = azurerm_resource_group.this.name
 }

@@ -93,6 +93,28 @@ variable "max_instances" {
   }
 }
 
+variable "flows_file" {
+  description = "File that declares the flows, for all clouds the same: the packages contain it, by `make package ARGS=--flows=FILE` or by scripts.deploy. Null: the flow that ships with Helios."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.flows_file), true)
+    error_message = "flows_file must be a file: see docs/flows.md."
+  }
+}
+
+variable "sources_file" {
+  description = "File that declares sources beside the clouds, for all clouds the same: the packages contain it, by `make package ARGS=--sources=FILE` or by scripts.deploy. Null: no such sources."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.sources_file), true)
+    error_message = "sources_file must be a file: see docs/sources.md."
+  }
+}
+
 variable "settings" {
   description = "Additional settings of Helios, by the names of their environment variables: { HELIOS_LOG_LEVEL = \"DEBUG\" }. See .env.example."
   type        = map(string)
@@ -105,6 +127,29 @@ variable "settings" {
 }
 
 # Outputs of the AWS root.
+
+variable "otlp_url" {
+  description = "Endpoint of an OpenTelemetry collector, such as https://collector.example:4318, to which the functions send a span for each batch (HELIOS_OTLP_URL). The packages must be built with --traces, as scripts.deploy does. Null: no spans."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.otlp_url == null || can(regex("^https?://[^/?#]+", var.otlp_url))
+    error_message = "otlp_url must be the endpoint of a collector, such as https://collector.example:4318."
+  }
+}
+
+variable "otlp_secret" {
+  description = "Headers with which the collector admits Helios (HELIOS_OTLP_SECRET), as NAME=VALUE,NAME=VALUE with percent-encoded values. Null: none."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.otlp_secret == null || var.otlp_url != null
+    error_message = "otlp_secret has no effect without otlp_url: set both, or neither."
+  }
+}
 
 variable "database_url" {
   description = "URL of Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require: the AWS root's output of that name, or any other." # pragma: allowlist secret
@@ -212,6 +257,28 @@ variable "delivery_minutes" {
   }
 }
 
+variable "queue" {
+  description = <<-EOT
+    Whether Event Grid delivers to a storage queue, from which the functions take the events. After failed deliveries,
+    Event Grid delays all deliveries to a function for hours; it does not fail on a queue. A queue's message has 64 KB
+    in base64: Event Grid moves an event of more than 48 KB to the dead-letter container. False: Event Grid calls the
+    function, for events of up to 1 MB.
+  EOT
+  type        = bool
+  default     = true
+}
+
+variable "queue_days" {
+  description = "Retention of events in the queue, in days. The functions try to store an event for a day, and then move it to the queue events-poison."
+  type        = number
+  default     = 7
+
+  validation {
+    condition     = var.queue_days >= 2 && var.queue_days <= 30
+    error_message = "queue_days must be between 2 and 30: the functions need one day for all attempts."
+  }
+}
+
 variable "dead_letter_days" {
   description = "Retention of dead letters, in days."
   type        = number
@@ -266,6 +333,22 @@ variable "alarm_email" {
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
     error_message = "alarm_email must be an email address."
+  }
+}
+
+variable "budget" {
+  description = "Monthly budget of the resource group, in the currency of the subscription. Null: none. Azure sends an e-mail to alarm_email at 80 % and when the forecast exceeds it."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = try(var.budget > 0, var.budget == null)
+    error_message = "budget must be larger than 0."
+  }
+
+  validation {
+    condition     = var.budget == null || var.alarm_email != null
+    error_message = "budget needs alarm_email, the address that Azure writes to."
   }
 }
 

@@ -10,15 +10,23 @@ locals {
   redis_url   = local.makes_cache ? module.cache[0].url : var.redis_url
 
   # Only the names: the values are secret, so they can't determine the number of resources.
-  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"])))
+  secret_names = nonsensitive(toset(concat(["DATABASE_URL", "REDIS_URL"], var.notify_secret == null ? [] : ["NOTIFY_SECRET"], var.otlp_secret == null ? [] : ["OTLP_SECRET"])))
   secrets = {
     DATABASE_URL  = var.database_url
     REDIS_URL     = local.redis_url
     NOTIFY_SECRET = var.notify_secret
+    OTLP_SECRET   = var.otlp_secret
   }
 
+  # The package contains the declarations.
   settings = merge(
     var.notify_url == null ? {} : { HELIOS_NOTIFY_URL = var.notify_url },
+    var.otlp_url == null ? {} : {
+      HELIOS_OTLP_URL      = var.otlp_url
+      HELIOS_OTLP_RESOURCE = "service.name=${var.name},cloud.provider=gcp"
+    },
+    var.flows_file == null ? {} : { HELIOS_FLOWS_FILE = "/workspace/flows.toml" },
+    var.sources_file == null ? {} : { HELIOS_SOURCES_FILE = "/workspace/sources.toml" },
     var.settings,
   )
 }
@@ -26,6 +34,7 @@ locals {
 resource "google_project_service" "this" {
   for_each = toset([
     "artifactregistry.googleapis.com",
+    "billingbudgets.googleapis.com",
     "cloudbuild.googleapis.com",
     "cloudfunctions.googleapis.com",
     "cloudscheduler.googleapis.com",
@@ -141,6 +150,16 @@ resource "google_project_iam_member" "build" {
   member  = google_service_account.build.member
 }
 
+# A new role becomes effective within minutes, and a build without it fails. Google has no call that says when: its own
+# samples wait for a minute. The network and the cache are created meanwhile.
+resource "terraform_data" "build_role" {
+  triggers_replace = [google_project_iam_member.build.id]
+
+  provisioner "local-exec" {
+    command = "sleep 120"
+  }
+}
+
 locals {
   function = {
     region        = var.region
@@ -169,13 +188,13 @@ module "ingest" {
   project       = var.project
   entry_point   = "ingest"
   memory        = "512Mi"
-  concurrency   = 8 # each request waits for Postgres most of the time
+  concurrency   = 80 # requests that wait for Postgres: the function stores them in batches
   max_instances = var.max_instances
   min_instances = var.min_instances
   callers       = [module.topic.push_account_member]
   function      = local.function
 
-  depends_on = [google_project_iam_member.build]
+  depends_on = [terraform_data.build_role]
 }
 
 module "sweep" {
@@ -192,7 +211,7 @@ module "sweep" {
   callers       = [google_service_account.scheduler.member]
   function      = local.function
 
-  depends_on = [google_project_iam_member.build]
+  depends_on = [terraform_data.build_role]
 }
 
 module "topic" {
@@ -223,7 +242,7 @@ resource "google_cloud_scheduler_job" "sweep" {
   region           = var.region
   schedule         = "* * * * *"
   time_zone        = "Etc/UTC"
-  attempt_deadline = "30s"
+  attempt_deadline = "30s" # a failed call is not repeated, by default: the call of the next minute replaces it
 
   http_target {
     http_method = "POST"
@@ -234,16 +253,17 @@ resource "google_cloud_scheduler_job" "sweep" {
       audience              = module.sweep.url
     }
   }
-
-  retry_config {
-    retry_count = 0 # the call of the next minute replaces a failed one
-  }
 }
 
 module "watch" {
   source = "../modules/gcp/watch"
 
   name                     = var.name
+  project                  = data.google_project.this.number
+  billing_account          = var.billing_account
+  budget                   = var.budget
+  nat_name                 = module.network.nat_name
+  ingest                   = module.ingest.name
   subscription             = module.topic.subscription
   dead_letter_subscription = module.topic.dead_letter_subscription
   functions                = [module.ingest.name, module.sweep.name]

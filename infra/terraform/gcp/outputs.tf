@@ -23,8 +23,18 @@ output "ingest_url" {
   value       = module.ingest.url
 }
 
+output "releases" {
+  description = "Names of the functions whose newest revision a release gives calls to."
+  value       = [module.ingest.name, module.sweep.name]
+}
+
+output "region" {
+  description = "Region of the functions."
+  value       = var.region
+}
+
 output "project" {
-  description = "Region of the deployment."
+  description = "Id of the project."
   value       = var.project
 }
 

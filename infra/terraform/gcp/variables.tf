@@ -73,13 +73,35 @@ variable "max_instances" {
 }
 
 variable "min_instances" {
-  description = "Number of warm instances of the ingest function. 0 costs nothing while no events arrive, and the first event then waits for a cold start."
+  description = "Number of warm instances of the ingest function. A new instance has no connection to the internet for up to a minute: with 0, the first event after a pause waits that long."
   type        = number
-  default     = 0
+  default     = 1
 
   validation {
     condition     = var.min_instances >= 0 && var.min_instances <= 100
     error_message = "min_instances must be between 0 and 100."
+  }
+}
+
+variable "flows_file" {
+  description = "File that declares the flows, for all clouds the same: the packages contain it, by `make package ARGS=--flows=FILE` or by scripts.deploy. Null: the flow that ships with Helios."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.flows_file), true)
+    error_message = "flows_file must be a file: see docs/flows.md."
+  }
+}
+
+variable "sources_file" {
+  description = "File that declares sources beside the clouds, for all clouds the same: the packages contain it, by `make package ARGS=--sources=FILE` or by scripts.deploy. Null: no such sources."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = try(fileexists(var.sources_file), true)
+    error_message = "sources_file must be a file: see docs/sources.md."
   }
 }
 
@@ -95,6 +117,29 @@ variable "settings" {
 }
 
 # Outputs of the AWS root.
+
+variable "otlp_url" {
+  description = "Endpoint of an OpenTelemetry collector, such as https://collector.example:4318, to which the functions send a span for each batch (HELIOS_OTLP_URL). The packages must be built with --traces, as scripts.deploy does. Null: no spans."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.otlp_url == null || can(regex("^https?://[^/?#]+", var.otlp_url))
+    error_message = "otlp_url must be the endpoint of a collector, such as https://collector.example:4318."
+  }
+}
+
+variable "otlp_secret" {
+  description = "Headers with which the collector admits Helios (HELIOS_OTLP_SECRET), as NAME=VALUE,NAME=VALUE with percent-encoded values. Null: none."
+  type        = string
+  default     = null
+  sensitive   = true
+
+  validation {
+    condition     = var.otlp_secret == null || var.otlp_url != null
+    error_message = "otlp_secret has no effect without otlp_url: set both, or neither."
+  }
+}
 
 variable "database_url" {
   description = "URL of Postgres, postgresql://USER:PASSWORD@HOST/DATABASE?sslmode=require: the AWS root's output of that name, or any other." # pragma: allowlist secret
@@ -186,9 +231,9 @@ variable "subnet_cidr" {
 # Delivery.
 
 variable "delivery_attempts" {
-  description = "Number of deliveries after which Pub/Sub moves a message to the dead-letter topic."
+  description = "Number of deliveries after which Pub/Sub moves a message to the dead-letter topic. With the back-off of up to ten minutes, 100 attempts take fifteen hours."
   type        = number
-  default     = 20
+  default     = 100
 
   validation {
     condition     = var.delivery_attempts >= 5 && var.delivery_attempts <= 100
@@ -228,6 +273,33 @@ variable "alarm_email" {
   validation {
     condition     = var.alarm_email == null || can(regex("^[^@ ]+@[^@ ]+\\.[^@ ]+$", var.alarm_email))
     error_message = "alarm_email must be an email address."
+  }
+}
+
+variable "billing_account" {
+  description = "Id of the billing account of the project, for the budget: `gcloud billing accounts list`. The deployer needs the role Billing Account Costs Manager there. Required with budget."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.billing_account == null || can(regex("^[0-9A-F]{6}(-[0-9A-F]{6}){2}$", var.billing_account))
+    error_message = "billing_account must be an id such as 012345-6789AB-CDEF01: `gcloud billing accounts list` prints it."
+  }
+}
+
+variable "budget" {
+  description = "Monthly budget of the project, in the currency of the billing account. Null: none. Google writes to alarm_email, and to the billing administrators, at 80 % and when the forecast exceeds it."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = try(var.budget >= 1 && floor(var.budget) == var.budget, var.budget == null)
+    error_message = "budget must be a whole number, 1 or larger."
+  }
+
+  validation {
+    condition     = (var.budget == null) == (var.billing_account == null)
+    error_message = "Set budget and billing_account both, or neither."
   }
 }
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from aiohttp import web
 
 from helios import logs
+from helios.processes.ports import HOST
 from local.emulators.azure_host import function_app, host_json
 from local.emulators.azure_host.errors import NotHostable
 from local.emulators.azure_host.keys import Keys
 from local.emulators.azure_host.server import application
 from local.stack import request_filter
-from local.stack.ports import HOST
 from local.stack.request_filter import RequestFilter
 
 log = logging.getLogger("helios.local.azure_host")

@@ -13,9 +13,10 @@ from aiohttp import web
 from azure.functions.meta import Datum
 
 from local.emulators.azure_host import keys
-from local.emulators.azure_host.function_app import EVENT_GRID, HTTP, Function
+from local.emulators.azure_host.function_app import EVENT_GRID, HTTP, QUEUE, Function
 from local.emulators.azure_host.invocation import Invoker
 from local.emulators.azure_host.keys import Keys
+from local.emulators.azure_host.queue_trigger import QueueTrigger
 from local.emulators.azure_host.timer_trigger import Timer
 
 log = logging.getLogger("helios.local.azure_host")
@@ -25,11 +26,17 @@ class Admin:
     """Answers of the admin API."""
 
     def __init__(
-        self, functions: Mapping[str, Function], timers: Mapping[str, Timer], access: Keys, invoker: Invoker
+        self,
+        functions: Mapping[str, Function],
+        timers: Mapping[str, Timer],
+        queues: Mapping[str, QueueTrigger],
+        access: Keys,
+        invoker: Invoker,
     ) -> None:
-        """Build it from the app's functions and timers, by name."""
+        """Build it from the app's functions, timers and queue triggers, by name."""
         self._functions = functions
         self._timers = timers
+        self._queues = queues
         self._access = access
         self._invoker = invoker
         self._started = time.monotonic()
@@ -84,8 +91,10 @@ class Admin:
         return web.Response(status=HTTPStatus.ACCEPTED)
 
     async def _run(self, function: Function, value: Any) -> None:
-        if function.trigger == EVENT_GRID:
-            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        if function.trigger == QUEUE:
+            await self._queues[function.name].invoke(text)
+        elif function.trigger == EVENT_GRID:
             await self._invoker.invoke(function, Datum(text, "json"))
         else:
             await self._timers[function.name].invoke(due=datetime.now(UTC))

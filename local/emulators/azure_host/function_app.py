@@ -13,8 +13,8 @@ import azure.functions as func
 from local.emulators.azure_host.converters import converter
 from local.emulators.azure_host.errors import NotHostable
 
-HTTP, EVENT_GRID, TIMER = "httpTrigger", "eventGridTrigger", "timerTrigger"
-HOSTED_TRIGGERS = (HTTP, EVENT_GRID, TIMER)
+HTTP, EVENT_GRID, TIMER, QUEUE = "httpTrigger", "eventGridTrigger", "timerTrigger", "queueTrigger"
+HOSTED_TRIGGERS = (HTTP, EVENT_GRID, TIMER, QUEUE)
 
 _MODULE = "function_app"
 

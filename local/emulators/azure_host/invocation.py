@@ -7,6 +7,7 @@ import os
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -86,12 +87,18 @@ class Invoker:
         """Wait for running invocations, and start no more."""
         self._pool.shutdown(cancel_futures=True)
 
-    async def invoke(self, function: Function, datum: Datum) -> Result:
-        """The result of one run of the function; errors of the function or a conversion are returned, not raised."""
+    async def invoke(self, function: Function, datum: Datum, metadata: Mapping[str, Datum] | None = None) -> Result:
+        """The result of one run of the function; errors of the function or a conversion are returned, not raised.
+
+        Args:
+            function: the function.
+            datum: the value of its trigger.
+            metadata: what the trigger says about the value, by the names of the real host.
+        """
         context = _Context(function)
         started = time.perf_counter()
         try:
-            arguments = {function.argument: converter(function.trigger).decode(datum, trigger_metadata=None)}
+            arguments = {function.argument: converter(function.trigger).decode(datum, trigger_metadata=metadata)}
             if function.wants_context:
                 arguments["context"] = context
             result = Result(await self._call(function, arguments))

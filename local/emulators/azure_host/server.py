@@ -10,11 +10,12 @@ from aiohttp import web
 
 from local.emulators.azure_host.admin import Admin
 from local.emulators.azure_host.event_grid_trigger import EventGridWebhook
-from local.emulators.azure_host.function_app import EVENT_GRID, HTTP, TIMER, Function
+from local.emulators.azure_host.function_app import EVENT_GRID, HTTP, QUEUE, TIMER, Function
 from local.emulators.azure_host.host_json import HostJson
 from local.emulators.azure_host.http_trigger import HttpFunction
 from local.emulators.azure_host.invocation import Invoker
 from local.emulators.azure_host.keys import Keys
+from local.emulators.azure_host.queue_trigger import QueueTrigger
 from local.emulators.azure_host.timer_trigger import Timer
 from local.stack.aiohttp_filter import refusing
 from local.stack.request_filter import LOOPBACK_ONLY, RequestFilter
@@ -43,8 +44,13 @@ def application(
         {name: function for name, function in by_name.items() if function.trigger == EVENT_GRID}, access, invoker
     )
     timers = {name: Timer(function, invoker) for name, function in by_name.items() if function.trigger == TIMER}
-    admin = Admin(by_name, timers, access, invoker)
-    _log_functions(of_http, functions, timers)
+    queues = {
+        name: QueueTrigger(function, invoker, host.queues)
+        for name, function in by_name.items()
+        if function.trigger == QUEUE
+    }
+    admin = Admin(by_name, timers, queues, access, invoker)
+    _log_functions(of_http, functions, timers, queues)
 
     app = web.Application(middlewares=[refusing(rule)], client_max_size=MAX_REQUEST_BYTES)
     app.add_routes(
@@ -59,7 +65,8 @@ def application(
     )
 
     async def run(_app: web.Application) -> AsyncIterator[None]:
-        running = [asyncio.create_task(timer.run(), name=timer.function.name) for timer in timers.values()]
+        listeners: list[Timer | QueueTrigger] = [*timers.values(), *queues.values()]
+        running = [asyncio.create_task(listener.run(), name=listener.function.name) for listener in listeners]
         yield
         for task in running:
             task.cancel()
@@ -86,11 +93,17 @@ class _HttpFunctions:
         return web.Response(status=HTTPStatus.NOT_FOUND)  # also when only the method does not match
 
 
-def _log_functions(of_http: list[HttpFunction], functions: list[Function], timers: dict[str, Timer]) -> None:
+def _log_functions(
+    of_http: list[HttpFunction],
+    functions: list[Function],
+    timers: dict[str, Timer],
+    queues: dict[str, QueueTrigger],
+) -> None:
     details: dict[str, dict[str, Any]] = {
         http.function.name: {"path": f"/{http.route.template}", "methods": sorted(http.methods)} for http in of_http
     }
     details |= {name: {"schedule": timer.expression} for name, timer in timers.items()}
+    details |= {name: {"queue": trigger.queue_name} for name, trigger in queues.items()}
     for function in functions:
         detail = details.get(function.name, {"path": f"/runtime/webhooks/EventGrid?functionName={function.name}"})
         log.info("hosting", extra={"function": function.name, "trigger": function.trigger, **detail})

@@ -73,6 +73,8 @@ def _with_reason(undeliverable: Undeliverable, subscription: Subscription) -> Ev
     fields = {
         (name.lower() if cloud_events else name): Raw(msgspec.json.encode(value)) for name, value in facts.items()
     }
+    if subscription.event_delivery_schema == "CustomInputSchema":
+        return {"customEvent": undeliverable.event["data"]} | fields
     return (schemas.as_cloud_event(undeliverable.event) if cloud_events else undeliverable.event) | fields
 
 

@@ -20,7 +20,7 @@ from local.emulators.eventgrid.journal import PendingEvents
 from local.emulators.eventgrid.running import RunningSubscription, RunningTopic
 from local.emulators.eventgrid.store import Store
 from local.emulators.eventgrid.subscription import ProvisioningState, Subscription
-from local.emulators.eventgrid.topic import Schema, Topic, new_key
+from local.emulators.eventgrid.topic import DeliverySchema, InputSchema, InputSchemaMapping, Topic, new_key
 
 log = logging.getLogger("helios.local.eventgrid")
 
@@ -113,24 +113,34 @@ class Emulator:
         """The counts of each topic and subscription, without secrets."""
         return {name: running.status() for name, running in self._topics.items()}
 
-    async def put_topic(self, name: str, schema: Schema, *, key1: str | None, key2: str | None) -> dict[str, Any]:
+    async def put_topic(
+        self,
+        name: str,
+        schema: InputSchema,
+        mapping: InputSchemaMapping | None = None,
+        *,
+        key1: str | None,
+        key2: str | None,
+    ) -> dict[str, Any]:
         """Create a topic, or change its keys; a missing key is generated, or stays as it is.
 
         Raises:
-            Refused: 400, the input schema would change, which Azure does not allow either.
+            Refused: 400, the input schema or its mapping would change, which Azure does not allow either.
         """
         async with self._changing:
             running = self._topics.get(name)
-            if running and running.topic.input_schema != schema:
+            if running and (running.topic.input_schema, running.topic.input_schema_mapping) != (schema, mapping):
                 raise Refused(
                     HTTPStatus.BAD_REQUEST,
-                    f"The topic {name} has the inputSchema {running.topic.input_schema}, which can't be changed.",
+                    f"The topic {name} has the inputSchema {running.topic.input_schema}, "
+                    "which can't be changed, nor can its mapping.",
                     code="InvalidRequest",
                 )
             existing = running.topic if running else None
             topic = Topic(
                 name=name,
                 input_schema=schema,
+                input_schema_mapping=mapping,
                 key1=key1 or (existing.key1 if existing else new_key()),
                 key2=key2 or (existing.key2 if existing else new_key()),
             )
@@ -314,13 +324,22 @@ class Emulator:
         self._store.save([running.stored() for running in self._topics.values()])
 
 
+_DELIVERY_SCHEMAS: Mapping[InputSchema, tuple[DeliverySchema, ...]] = {
+    "EventGridSchema": ("EventGridSchema", "CloudEventSchemaV1_0"),
+    "CloudEventSchemaV1_0": ("CloudEventSchemaV1_0",),
+    "CustomEventSchema": ("EventGridSchema", "CloudEventSchemaV1_0", "CustomInputSchema"),
+}
+"""The schemas in which the events of a topic can be delivered, the default first."""
+
+
 def _with_schema(properties: Subscription, topic: Topic) -> Subscription:
-    """The same subscription with its delivery schema set, by default to the topic's.
+    """The same subscription with its delivery schema set.
 
     Raises:
-        ValueError: CloudEvents can't be delivered in Event Grid's schema.
+        ValueError: the events of the topic can't be delivered in its schema.
     """
-    schema = properties.event_delivery_schema or topic.input_schema
-    if topic.input_schema == "CloudEventSchemaV1_0" and schema == "EventGridSchema":
-        raise ValueError(f"the topic {topic.name} accepts CloudEvents, which can't be delivered as EventGridSchema")
+    possible = _DELIVERY_SCHEMAS[topic.input_schema]
+    schema = properties.event_delivery_schema or possible[0]
+    if schema not in possible:
+        raise ValueError(f"the topic {topic.name} accepts {topic.input_schema}, which can't be delivered as {schema}")
     return msgspec.structs.replace(properties, event_delivery_schema=schema)

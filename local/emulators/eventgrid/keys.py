@@ -2,12 +2,13 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from local.emulators.eventgrid.errors import Refused
 from local.emulators.eventgrid.topic import Topic
@@ -15,8 +16,10 @@ from local.emulators.eventgrid.topic import Topic
 KEY_HEADER = "aeg-sas-key"
 TOKEN_HEADER = "aeg-sas-token"  # noqa: S105 - a header's name
 
-_SAMPLE_EXPIRY_FORM = "%m/%d/%Y %I:%M:%S %p"
-"""The format of a token's expiry in Microsoft's samples in C# and shell; its SDK for Python writes ISO 8601."""
+_EXPIRY_FORMS = ("%m/%d/%Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p %z")
+"""A token's expiry in American form, with or without leading zeros: ``11/28/2026 4:31:4 PM`` of the SDKs for Java and
+JavaScript and of Microsoft's samples, ``11/28/2026 4:31:04 PM +00:00`` of the SDK for .NET. The SDK for Python writes
+ISO 8601."""
 
 
 def authorize(headers: Mapping[str, str], topic: Topic) -> None:
@@ -41,17 +44,22 @@ def authorize(headers: Mapping[str, str], topic: Topic) -> None:
 
 
 def _check_token(token: str, keys: tuple[str, ...], topic: Topic) -> None:
-    """Check ``r=<resource>&e=<expiry>&s=<signature>``; the signature covers the text before ``&s=``."""
+    """Check ``r=<resource>&e=<expiry>&s=<signature>``; the signature covers the text before ``&s=``.
+
+    The SDKs for Java and .NET encode the values as a form does, with ``+`` for a space. A signature is Base64, which
+    has no spaces: a ``+`` in it is itself, as it is in a token that was not encoded.
+    """
     signed, _, _ = token.partition("&s=")
-    fields = {name: values[0] for name, values in parse_qs(token.replace("+", "%2B")).items()}
-    if not {"r", "e", "s"} <= fields.keys():
+    fields = {name: value for name, _, value in (part.partition("=") for part in token.split("&"))}
+    if not all(fields.get(name) for name in ("r", "e", "s")):
         raise _unauthorized(f"The {TOKEN_HEADER} must have the form r=<resource>&e=<expiration>&s=<signature>.")
-    if not any(hmac.compare_digest(fields["s"].encode(), _signature(signed, key)) for key in keys):
+    signature, resource = unquote(fields["s"]).encode(), unquote_plus(fields["r"])
+    if not any(hmac.compare_digest(signature, _signature(signed, key)) for key in keys):
         raise _unauthorized(f"The {TOKEN_HEADER} is not authorized for {topic.name.upper()}: its signature is wrong.")
-    if not urlsplit(fields["r"]).path.lower().startswith(topic.path.lower()):
-        raise _unauthorized(f"The {TOKEN_HEADER} is for another resource: {fields['r']}.")
+    if not urlsplit(resource).path.lower().startswith(topic.path.lower()):
+        raise _unauthorized(f"The {TOKEN_HEADER} is for another resource: {resource}.")
     if _expiry(fields["e"]) <= datetime.now(UTC):
-        raise _unauthorized(f"The {TOKEN_HEADER} expired at {fields['e']}.")
+        raise _unauthorized(f"The {TOKEN_HEADER} expired at {unquote_plus(fields['e'])}.")
 
 
 def _signature(text: str, key: str) -> bytes:
@@ -62,15 +70,21 @@ def _signature(text: str, key: str) -> bytes:
     return base64.b64encode(hmac.new(secret, text.encode(), hashlib.sha256).digest())
 
 
-def _expiry(text: str) -> datetime:
-    try:
-        expiry = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            expiry = datetime.strptime(text, _SAMPLE_EXPIRY_FORM)  # noqa: DTZ007 - the return statement sets the zone
-        except ValueError as error:
-            raise _unauthorized(f"The expiration of the {TOKEN_HEADER} can't be read: {text}.") from error
-    return expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
+def _expiry(encoded: str) -> datetime:
+    for decoded in (unquote_plus(encoded), unquote(encoded)):  # the second: the + of a zone that was not encoded
+        expiry = _date(" ".join(decoded.split()))  # newer versions of .NET write a narrow space before PM
+        if expiry:
+            return expiry if expiry.tzinfo else expiry.replace(tzinfo=UTC)
+    raise _unauthorized(f"The expiration of the {TOKEN_HEADER} can't be read: {encoded}.")
+
+
+def _date(text: str) -> datetime | None:
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(text)
+    for form in _EXPIRY_FORMS:
+        with contextlib.suppress(ValueError):
+            return datetime.strptime(text, form)  # noqa: DTZ007 - the caller sets the zone
+    return None
 
 
 def _unauthorized(message: str) -> Refused:

@@ -25,6 +25,8 @@ def body(events: Sequence[Event], subscription: Subscription) -> tuple[bytes, st
     """
     if subscription.event_delivery_schema == "EventGridSchema":
         return _encode(events), "application/json; charset=utf-8"
+    if subscription.event_delivery_schema == "CustomInputSchema":
+        return _encode([event["data"] for event in events]), "application/json; charset=utf-8"
     converted = [schemas.as_cloud_event(event) for event in events]
     if subscription.webhook.max_events_per_batch == 1:
         return _encode(converted[0]), "application/cloudevents+json; charset=utf-8"

@@ -91,7 +91,7 @@ class RunningTopic:
             "type": "Microsoft.EventGrid/topics",
             "properties": {
                 "endpoint": url + self.topic.path,
-                "inputSchema": self.topic.input_schema,
+                **self.topic.properties,
                 "provisioningState": "Succeeded",
             },
         }

@@ -5,8 +5,9 @@ number is rounded, no key reordered.
 """
 
 import re
+import uuid
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -14,7 +15,13 @@ import msgspec
 from msgspec import Raw
 
 from local.emulators.eventgrid.errors import Refused
-from local.emulators.eventgrid.topic import Schema, Topic
+from local.emulators.eventgrid.topic import (
+    InputSchema,
+    MappedFields,
+    SourceField,
+    SourceFieldWithDefault,
+    Topic,
+)
 
 Event = dict[str, Raw]
 """Field name to JSON text."""
@@ -34,7 +41,11 @@ _OPTIONAL_TEXT = {
 }
 _TIME = {"EventGridSchema": "eventTime", "CloudEventSchemaV1_0": "time"}
 _TYPE = {"EventGridSchema": "eventType", "CloudEventSchemaV1_0": "type"}
-_MESSAGE_NAME = {"EventGridSchema": "EventGridEvent", "CloudEventSchemaV1_0": "CloudEventV10"}
+_MESSAGE_NAME = {
+    "EventGridSchema": "EventGridEvent",
+    "CloudEventSchemaV1_0": "CloudEventV10",
+    "CustomEventSchema": "CustomEvent",
+}
 """The names of the schemas in Event Grid's own messages."""
 _EVENT_GRID_FIELDS = {*_REQUIRED["EventGridSchema"], *_OPTIONAL_TEXT["EventGridSchema"], "data"}
 _CLOUD_EVENTS_NAME = re.compile(r"[a-z0-9]+|data_base64")
@@ -48,7 +59,9 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(body: bytes, content_type: str, topic: Topic) -> list[Event]:
-    """The events in the body of a publish request, as a subscriber in the topic's schema receives them.
+    """The events in the body of a publish request, in Event Grid's schema or as CloudEvents.
+
+    An event of a ``CustomEventSchema`` becomes an Event Grid event whose ``data`` is the whole published event.
 
     Raises:
         Refused: 400, the body does not conform to the schema; 413, the body or an event is too large.
@@ -60,12 +73,43 @@ def read(body: bytes, content_type: str, topic: Topic) -> list[Event]:
         body.decode()  # fields stay bytes, so no later step would notice invalid UTF-8
     except UnicodeDecodeError as error:
         raise _unfit(schema, "The JSON received is not UTF-8.") from error
-    # A CloudEvents topic accepts one event, or an array if the content type says so; the other schema only an array.
-    batch = schema == "EventGridSchema" or "cloudevents-batch+json" in content_type.lower()
+    # A CloudEvents topic accepts one event, or an array if the content type says so; the other schemas only an array.
+    batch = schema != "CloudEventSchemaV1_0" or "cloudevents-batch+json" in content_type.lower()
     texts: list[Raw] = _parsed(_decode_array, body, schema) if batch else [Raw(body)]
     if any(len(memoryview(text)) > MAX_EVENT_BYTES for text in texts):
         raise too_large("event", MAX_EVENT_BYTES)
-    return [_checked(_parsed(_decode_event, text, schema), topic) for text in texts]
+    events = [_parsed(_decode_event, text, schema) for text in texts]
+    if topic.input_schema_mapping is None:
+        return [_checked(event, topic) for event in events]
+    fields = topic.input_schema_mapping.properties
+    return [_checked(_mapped(event, Raw(text), fields), topic) for event, text in zip(events, texts, strict=True)]
+
+
+def _mapped(published: Event, whole: Raw, fields: MappedFields) -> Event:
+    """The Event Grid event of a published event; Event Grid sets its id and its time if they are not mapped."""
+    event = {"id": Raw(_encode(str(uuid.uuid4()))), "eventTime": Raw(_encode(datetime.now(UTC)))}
+    sources: dict[str, SourceField | SourceFieldWithDefault | None] = {
+        "id": fields.id,
+        "topic": fields.topic,
+        "eventTime": fields.event_time,
+        "eventType": fields.event_type,
+        "subject": fields.subject,
+        "dataVersion": fields.data_version,
+    }
+    for name, source in sources.items():
+        # A field without a mapping has its own name in the published event.
+        value = _source_value(published, source or SourceField(source_field=name))
+        if value is not None:
+            event[name] = value
+    return event | {"data": whole}
+
+
+def _source_value(published: Event, source: SourceField | SourceFieldWithDefault) -> Raw | None:
+    """The value of a mapped field: that of its source, else its default."""
+    if source.source_field is not None and source.source_field in published:
+        return published[source.source_field]
+    default = source.default_value if isinstance(source, SourceFieldWithDefault) else None
+    return None if default is None else Raw(_encode(default))
 
 
 def too_large(what: str, limit: int) -> Refused:
@@ -99,7 +143,7 @@ def as_cloud_event(event: Event) -> Event:
     return converted | ({"data": event["data"]} if "data" in event else {})
 
 
-def _parsed(decode: Callable[[bytes | Raw], _Parsed], body: bytes | Raw, schema: Schema) -> _Parsed:
+def _parsed(decode: Callable[[bytes | Raw], _Parsed], body: bytes | Raw, schema: InputSchema) -> _Parsed:
     try:
         return decode(body)
     except msgspec.ValidationError as error:
@@ -110,18 +154,18 @@ def _parsed(decode: Callable[[bytes | Raw], _Parsed], body: bytes | Raw, schema:
 
 def _checked(event: Event, topic: Topic) -> Event:
     schema = topic.input_schema
-    for name in _REQUIRED[schema]:
+    form = "CloudEventSchemaV1_0" if schema == "CloudEventSchemaV1_0" else "EventGridSchema"
+    for name in _REQUIRED[form]:
         if not text(event, name):
             raise _unfit(schema, f"The property '{name}' must be a string that is not empty.")
-    for name in _OPTIONAL_TEXT[schema]:
+    for name in _OPTIONAL_TEXT[form]:
         if name in event and text(event, name) is None:
             raise _unfit(schema, f"The property '{name}' must be a string.")
-    _check_time(event, schema)
-    return _checked_event_grid(event, topic) if schema == "EventGridSchema" else _checked_cloud_event(event)
+    _check_time(event, _TIME[form], schema)
+    return _checked_event_grid(event, topic) if form == "EventGridSchema" else _checked_cloud_event(event)
 
 
-def _check_time(event: Event, schema: Schema) -> None:
-    name = _TIME[schema]
+def _check_time(event: Event, name: str, schema: InputSchema) -> None:
     if name in event:
         try:
             msgspec.json.decode(event[name], type=datetime)
@@ -131,7 +175,7 @@ def _check_time(event: Event, schema: Schema) -> None:
 
 def _checked_event_grid(event: Event, topic: Topic) -> Event:
     """The event with the fields that Event Grid sets ("Azure Event Grid event schema": topic and versions)."""
-    schema: Schema = "EventGridSchema"
+    schema = topic.input_schema
     if unexpected := sorted(event.keys() - _EVENT_GRID_FIELDS):
         raise _unfit(
             schema,
@@ -146,7 +190,7 @@ def _checked_event_grid(event: Event, topic: Topic) -> Event:
 
 
 def _checked_cloud_event(event: Event) -> Event:
-    schema: Schema = "CloudEventSchemaV1_0"
+    schema: InputSchema = "CloudEventSchemaV1_0"
     if text(event, "specversion") != "1.0":
         raise _unfit(schema, "The property 'specversion' must be 1.0.")
     for name in event:
@@ -157,7 +201,7 @@ def _checked_cloud_event(event: Event) -> Event:
     return event
 
 
-def _unfit(schema: Schema, problem: str) -> Refused:
+def _unfit(schema: InputSchema, problem: str) -> Refused:
     return Refused(
         HTTPStatus.BAD_REQUEST,
         f"This resource is configured for '{_MESSAGE_NAME[schema]}' schema. {problem}",

@@ -11,7 +11,7 @@ from local.emulators.eventgrid.emulator import Emulator
 from local.emulators.eventgrid.errors import Refused
 from local.emulators.eventgrid.schemas import MAX_REQUEST_BYTES, too_large
 from local.emulators.eventgrid.subscription import Subscription
-from local.emulators.eventgrid.topic import Schema
+from local.emulators.eventgrid.topic import InputSchema, InputSchemaMapping
 from local.stack.aiohttp_filter import refusing
 from local.stack.request_filter import LOOPBACK_ONLY, RequestFilter
 
@@ -25,7 +25,13 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class _TopicProperties(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    input_schema: Schema = "EventGridSchema"
+    input_schema: InputSchema = "EventGridSchema"
+    input_schema_mapping: InputSchemaMapping | None = None
+
+    def __post_init__(self) -> None:
+        """Require a mapping for the schema that needs one, and for no other."""
+        if (self.input_schema == "CustomEventSchema") != (self.input_schema_mapping is not None):
+            raise ValueError("inputSchemaMapping belongs to the inputSchema CustomEventSchema")
 
 
 class _PutTopic(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -87,8 +93,13 @@ class _Routes:
 
     async def put_topic(self, request: web.Request) -> web.Response:
         body = _decoded(await request.read(), _PutTopic)
-        schema = body.properties.input_schema
-        topic = await self._emulator.put_topic(request.match_info["topic"], schema, key1=body.key1, key2=body.key2)
+        topic = await self._emulator.put_topic(
+            request.match_info["topic"],
+            body.properties.input_schema,
+            body.properties.input_schema_mapping,
+            key1=body.key1,
+            key2=body.key2,
+        )
         return _json(topic, HTTPStatus.CREATED)
 
     async def get_topic(self, request: web.Request) -> web.Response:

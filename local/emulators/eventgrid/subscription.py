@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 from msgspec import Meta
 
-from local.emulators.eventgrid.topic import Schema
+from local.emulators.eventgrid.topic import DeliverySchema
 
 ProvisioningState = Literal["Creating", "AwaitingManualAction", "Succeeded", "Failed"]
 
@@ -121,7 +121,7 @@ class Subscription(_Arm, frozen=True):
 
     destination: WebHook
     filter: Filter = Filter()
-    event_delivery_schema: Schema | None = None
+    event_delivery_schema: DeliverySchema | None = None
     retry_policy: RetryPolicy = RetryPolicy()
     dead_letter_destination: StorageBlob | None = None
     labels: list[str] = []

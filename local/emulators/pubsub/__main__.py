@@ -8,9 +8,9 @@ import signal
 from pathlib import Path
 
 from helios import logs
+from helios.processes.ports import HOST
 from local.emulators.pubsub.server import serve
 from local.stack import request_filter
-from local.stack.ports import HOST
 from local.stack.request_filter import RequestFilter
 
 log = logging.getLogger("helios.local.pubsub")
@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m local.emulators.pubsub", description="Emulate Google Cloud Pub/Sub."
     )
-    parser.add_argument("--port", type=int, required=True, help="port of gRPC, for PUBSUB_EMULATOR_HOST")
+    parser.add_argument("--port", type=int, required=True, help="port of the API, for PUBSUB_EMULATOR_HOST")
     parser.add_argument("--http-port", type=int, required=True, help="port of certificates, health and status")
     parser.add_argument(
         "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"

@@ -37,3 +37,8 @@ def out_of_range(field: str, value: int, limits: range) -> Refused:
 def invalid(message: str) -> Refused:
     """The error for an invalid request."""
     return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def failed_precondition(message: str) -> Refused:
+    """The error for a request that the present state of a resource does not allow."""
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, message)

@@ -1,4 +1,4 @@
-"""The records of the emulator's journal: topics, subscriptions and unacknowledged messages."""
+"""The records of the emulator's journal: topics, subscriptions, snapshots, and the messages of each."""
 
 from collections.abc import Iterable
 
@@ -15,7 +15,7 @@ class TopicSaved(msgspec.Struct, tag="topic", array_like=True):
 
 
 class TopicDeleted(msgspec.Struct, tag="no-topic", array_like=True):
-    """A topic was deleted."""
+    """A topic was deleted, with the messages that it retained."""
 
     name: str
 
@@ -28,13 +28,31 @@ class SubscriptionSaved(msgspec.Struct, tag="subscription", array_like=True):
 
 
 class SubscriptionDeleted(msgspec.Struct, tag="no-subscription", array_like=True):
-    """A subscription was deleted."""
+    """A subscription was deleted, with its messages."""
+
+    name: str
+
+
+class SnapshotSaved(msgspec.Struct, tag="snapshot", array_like=True):
+    """A snapshot was created or changed; ``wire`` is the serialized ``google.pubsub.v1.Snapshot``."""
+
+    name: str
+    wire: bytes
+
+
+class SnapshotDeleted(msgspec.Struct, tag="no-snapshot", array_like=True):
+    """A snapshot was deleted or has expired, with its messages."""
 
     name: str
 
 
 class MessageAdded(msgspec.Struct, tag="owed", array_like=True):
-    """A message was added to a subscription."""
+    """A message was added to a subscription, to a snapshot, or to a topic that retains its messages.
+
+    Attributes:
+        subscription: the name of the subscription, the snapshot or the topic.
+        message: the message.
+    """
 
     subscription: str
     message: Message
@@ -47,6 +65,19 @@ class MessageSettled(msgspec.Struct, tag="settled", array_like=True):
     message_id: str
 
 
+class MessageRetained(msgspec.Struct, tag="retained", array_like=True):
+    """A message was acknowledged, and the subscription retains it, so that a seek can deliver it again."""
+
+    subscription: str
+    message_id: str
+
+
+class MessagesCleared(msgspec.Struct, tag="cleared", array_like=True):
+    """All messages of a subscription were removed: by a seek, which adds the new ones, or because it was detached."""
+
+    subscription: str
+
+
 class IdsAssigned(msgspec.Struct, tag="numbered", array_like=True):
     """Message ids up to this one have been assigned."""
 
@@ -54,49 +85,88 @@ class IdsAssigned(msgspec.Struct, tag="numbered", array_like=True):
 
 
 Record = (
-    TopicSaved | TopicDeleted | SubscriptionSaved | SubscriptionDeleted | MessageAdded | MessageSettled | IdsAssigned
+    TopicSaved
+    | TopicDeleted
+    | SubscriptionSaved
+    | SubscriptionDeleted
+    | SnapshotSaved
+    | SnapshotDeleted
+    | MessageAdded
+    | MessageSettled
+    | MessageRetained
+    | MessagesCleared
+    | IdsAssigned
 )
 
 decoder = msgspec.json.Decoder(Record)
 
+_Messages = dict[str, dict[str, Message]]
+"""Messages by the name of their owner and by id."""
 
-class Recovered(msgspec.Struct, frozen=True):
+
+class Recovered(msgspec.Struct):
     """The state that a journal describes.
 
     Attributes:
         last_id: the last assigned message id.
         topics: the serialized topics by name.
         subscriptions: the serialized subscriptions by name.
-        pending: the unacknowledged messages by subscription and message id.
+        snapshots: the serialized snapshots by name.
+        pending: the unacknowledged messages of subscriptions, and all messages of snapshots and topics.
+        retained: the acknowledged messages that subscriptions retain.
     """
 
-    last_id: int
-    topics: dict[str, bytes]
-    subscriptions: dict[str, bytes]
-    pending: dict[str, dict[str, Message]]
+    last_id: int = 0
+    topics: dict[str, bytes] = {}
+    subscriptions: dict[str, bytes] = {}
+    snapshots: dict[str, bytes] = {}
+    pending: _Messages = {}
+    retained: _Messages = {}
+
+    def clear(self, owner: str) -> None:
+        """Remove all messages of a subscription, a snapshot or a topic."""
+        self.pending.pop(owner, None)
+        self.retained.pop(owner, None)
 
 
 def recover(journal: Iterable[Record]) -> Recovered:
     """The state after all records of a journal, applied in order."""
-    last_id = 0
-    topics: dict[str, bytes] = {}
-    subscriptions: dict[str, bytes] = {}
-    pending: dict[str, dict[str, Message]] = {}
+    state = Recovered()
     for record in journal:
         match record:
-            case TopicSaved(name, wire):
-                topics[name] = wire
-            case TopicDeleted(name):
-                topics.pop(name, None)
-            case SubscriptionSaved(name, wire):
-                subscriptions[name] = wire
-            case SubscriptionDeleted(name):
-                subscriptions.pop(name, None)
-                pending.pop(name, None)
             case MessageAdded(name, message):
-                pending.setdefault(name, {})[message.id] = message
+                state.pending.setdefault(name, {})[message.id] = message
             case MessageSettled(name, message_id):
-                pending.get(name, {}).pop(message_id, None)
+                state.pending.get(name, {}).pop(message_id, None)
+            case MessageRetained(name, message_id):
+                if acknowledged := state.pending.get(name, {}).pop(message_id, None):
+                    state.retained.setdefault(name, {})[message_id] = acknowledged
+            case MessagesCleared(name):
+                state.clear(name)
             case IdsAssigned(last):
-                last_id = last
-    return Recovered(last_id, topics, subscriptions, pending)
+                state.last_id = last
+            case _:
+                _apply_resource(record, state)
+    return state
+
+
+def _apply_resource(
+    record: TopicSaved | TopicDeleted | SubscriptionSaved | SubscriptionDeleted | SnapshotSaved | SnapshotDeleted,
+    state: Recovered,
+) -> None:
+    match record:
+        case TopicSaved(name, wire):
+            state.topics[name] = wire
+        case SubscriptionSaved(name, wire):
+            state.subscriptions[name] = wire
+        case SnapshotSaved(name, wire):
+            state.snapshots[name] = wire
+        case TopicDeleted(name):
+            state.topics.pop(name, None)
+            state.clear(name)
+        case SubscriptionDeleted(name):
+            state.subscriptions.pop(name, None)
+            state.clear(name)
+        case SnapshotDeleted(name):
+            state.snapshots.pop(name, None)
+            state.clear(name)

@@ -12,8 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from google.pubsub_v1 import types
 
-from local.emulators.pubsub.broker import Broker, Subscriber, rfc3339
+from local.emulators.pubsub.broker import Broker, rfc3339
 from local.emulators.pubsub.post import Poster
+from local.emulators.pubsub.state import Subscriber
 from local.emulators.pubsub.subscription import Delivered
 from local.emulators.pubsub.tokens import Signer
 
@@ -67,7 +68,7 @@ class Pushers:
         subscribers = {
             subscriber.wire.name: subscriber
             for subscriber in self._broker.subscribers()
-            if subscriber.wire.push_config.push_endpoint
+            if subscriber.wire.push_config.push_endpoint and not subscriber.wire.detached
         }
         for name in self._tasks.keys() - subscribers.keys():
             self._tasks.pop(name).cancel()

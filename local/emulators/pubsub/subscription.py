@@ -5,8 +5,9 @@ The caller passes the time, so that every rule can be tested without waiting.
 
 import heapq
 import itertools
+import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -55,6 +56,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         maximum_backoff: the longest such wait.
         max_attempts: the number of deliveries before a message is given up; None without a dead-letter topic.
         ordered: whether ordering keys have an effect.
+        one_per_key: whether a delivery has only one message of an ordering key, as each push request has.
         matches: the filter.
     """
 
@@ -63,6 +65,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     maximum_backoff: float
     max_attempts: int | None
     ordered: bool
+    one_per_key: bool = False
     matches: Filter
 
 
@@ -90,6 +93,22 @@ class _Lease(msgspec.Struct):
     until: float
 
 
+class _Key:
+    """The messages of one ordering key.
+
+    Attributes:
+        pending: the messages to deliver, in their order.
+        leased: the delivered ones by ack id, in their order. No other is delivered until this is empty, so a later
+            message can't overtake a failed one, whichever client receives it.
+        due: when the first pending message may be redelivered; 0.0: at once.
+    """
+
+    def __init__(self) -> None:
+        self.pending: deque[_Entry] = deque()
+        self.leased: dict[str, _Entry] = {}
+        self.due = 0.0
+
+
 class Subscription:
     """The state of one subscription.
 
@@ -107,47 +126,78 @@ class Subscription:
         """
         self.policy = policy
         self._give_up = give_up
-        self._waiting: deque[_Entry] = deque()
+        self._waiting: deque[_Entry | _Key] = deque()  # a key stands for its pending messages
         self._leases: dict[str, _Lease] = {}
         self._lease_ends: list[tuple[float, str]] = []  # a heap; the old ends of extended leases remain in it
-        self._backing_off: list[tuple[float, int, _Entry]] = []
-        self._followers: dict[str, deque[_Entry]] = {}  # by ordering key: the messages behind the one in flight
+        self._backing_off: list[tuple[float, int, _Entry | _Key]] = []
+        self._keys: dict[str, _Key] = {}
         self._numbers = itertools.count(1)
 
     def add(self, message: Message) -> None:
-        """Queue a message; one with an ordering key waits until those before it are acknowledged or given up."""
+        """Queue a message, behind those with the same ordering key."""
         entry = _Entry(message)
-        key = self._key(entry)
-        if key in self._followers:
-            self._followers[key].append(entry)
-            return
-        if key:
-            self._followers[key] = deque()
-        self._waiting.append(entry)
+        name = self._key_name(entry)
+        if not name:
+            self._waiting.append(entry)
+        elif key := self._keys.get(name):
+            key.pending.append(entry)
+        else:
+            key = self._keys[name] = _Key()
+            key.pending.append(entry)
+            self._waiting.append(key)
 
-    def take(self, most: int, now: float, *, deadline: float | None = None) -> list[Delivered]:
-        """Lease the next messages, at most ``most``, for ``deadline`` seconds or by default the policy's deadline."""
+    def replace(self, messages: Iterable[Message]) -> None:
+        """End every lease, and queue these messages instead of the present ones."""
+        self._waiting.clear()
+        self._leases.clear()
+        self._backing_off.clear()
+        self._keys.clear()
+        for message in messages:
+            self.add(message)
+
+    def take(
+        self, most: int, now: float, *, deadline: float | None = None, most_bytes: float = math.inf
+    ) -> list[Delivered]:
+        """Lease the next messages.
+
+        Args:
+            most: the largest number of messages.
+            now: the time.
+            deadline: the seconds of the leases; by default those of the policy.
+            most_bytes: the largest size of all; the first message may be larger.
+        """
         self._return_due(now)
         until = now + (self.policy.ack_deadline if deadline is None else deadline)
+        left = min(most_bytes, MAX_TAKEN_BYTES)
         deliveries: list[Delivered] = []
-        size = 0
         while self._waiting and len(deliveries) < most:
-            size += self._waiting[0].message.size
-            if deliveries and size > MAX_TAKEN_BYTES:
+            head = self._waiting[0]
+            entry = head.pending[0] if isinstance(head, _Key) else head
+            left -= entry.message.size
+            if deliveries and left < 0:
                 break
-            entry = self._waiting.popleft()
-            entry.attempt += 1
-            ack_id = f"{entry.message.id}:{next(self._numbers)}"
-            self._lease(ack_id, _Lease(entry, until))
-            deliveries.append(Delivered(ack_id, entry.message, entry.attempt))
+            key = head if isinstance(head, _Key) else None
+            deliveries.append(self._deliver(entry, until, key))
+            if key is None or not key.pending or self.policy.one_per_key:
+                self._waiting.popleft()
+        if self._waiting and isinstance(head := self._waiting[0], _Key) and head.leased:
+            self._waiting.popleft()  # the rest of this key is queued again when these messages are acknowledged
         return deliveries
+
+    def _deliver(self, entry: _Entry, until: float, key: _Key | None) -> Delivered:
+        entry.attempt += 1
+        ack_id = f"{entry.message.id}:{next(self._numbers)}"
+        self._lease(ack_id, _Lease(entry, until))
+        if key:
+            key.leased[ack_id] = key.pending.popleft()
+        return Delivered(ack_id, entry.message, entry.attempt)
 
     def acknowledge(self, ack_id: str) -> Message | None:
         """Acknowledge a delivery; returns its message, or None if the lease has expired (it is redelivered)."""
         lease = self._leases.pop(ack_id, None)
         if lease is None:
             return None
-        self._done(lease.entry)
+        self._done(ack_id, lease.entry)
         return lease.entry.message
 
     def modify_deadline(self, ack_id: str, seconds: float, now: float) -> bool:
@@ -176,7 +226,9 @@ class Subscription:
     @property
     def waiting(self) -> int:
         """The number of messages that are not leased and not backing off, those behind an ordering key included."""
-        return len(self._waiting) + sum(map(len, self._followers.values()))
+        unordered = sum(not isinstance(head, _Key) for head in self._waiting)
+        ordered = sum(len(key.pending) for key in self._keys.values())
+        return unordered + ordered - sum(isinstance(head, _Key) for _, _, head in self._backing_off)
 
     @property
     def leased(self) -> int:
@@ -190,16 +242,17 @@ class Subscription:
 
     def unacknowledged(self) -> Iterator[Message]:
         """Every unacknowledged message; those with the same ordering key in their order."""
-        for entry in self._waiting:
-            yield entry.message
-        for lease in self._leases.values():
-            yield lease.entry.message
-        for _, _, entry in self._backing_off:
-            yield entry.message
-        for entry in itertools.chain.from_iterable(self._followers.values()):
-            yield entry.message
+        unordered = itertools.chain(
+            self._waiting, (lease.entry for lease in self._leases.values()), (head for _, _, head in self._backing_off)
+        )
+        for entry in unordered:
+            if not isinstance(entry, _Key) and not self._key_name(entry):
+                yield entry.message
+        for key in self._keys.values():
+            for entry in (*key.leased.values(), *key.pending):
+                yield entry.message
 
-    def _key(self, entry: _Entry) -> str:
+    def _key_name(self, entry: _Entry) -> str:
         return entry.message.ordering_key if self.policy.ordered else ""
 
     def _lease(self, ack_id: str, lease: _Lease) -> None:
@@ -218,15 +271,12 @@ class Subscription:
         while self._backing_off and self._backing_off[0][0] <= now:
             self._waiting.appendleft(heapq.heappop(self._backing_off)[2])
 
-    def _done(self, entry: _Entry) -> None:
-        """Release the next message of the same ordering key."""
-        key = self._key(entry)
-        if not key:
-            return
-        if self._followers[key]:
-            self._waiting.append(self._followers[key].popleft())
-        else:
-            del self._followers[key]
+    def _done(self, ack_id: str, entry: _Entry) -> None:
+        """Forget a message, and queue the next ones of the same ordering key."""
+        if name := self._key_name(entry):
+            key = self._keys[name]
+            del key.leased[ack_id]
+            self._release(name, key)
 
     def _fail(self, ack_id: str, now: float) -> None:
         """End a failed delivery: give the message up after its last attempt, or redeliver it later."""
@@ -237,16 +287,42 @@ class Subscription:
             moved = last and self._give_up(entry.message, entry.attempt)
         finally:  # an error must not lose the message
             if moved:
-                self._done(entry)
+                self._done(ack_id, entry)
             else:
-                self._put_back(entry, now)
+                self._put_back(ack_id, entry, now)
 
-    def _put_back(self, entry: _Entry, now: float) -> None:
+    def _put_back(self, ack_id: str, entry: _Entry, now: float) -> None:
         """Redeliver the message after the backoff."""
         wait = min(
             self.policy.minimum_backoff * 2 ** min(entry.attempt - 1, MAX_DOUBLINGS), self.policy.maximum_backoff
         )
-        if wait > 0:
+        if name := self._key_name(entry):
+            self._put_back_in_order(name, ack_id, now + wait if wait > 0 else 0.0)
+        elif wait > 0:
             heapq.heappush(self._backing_off, (now + wait, next(self._numbers), entry))
         else:  # at the end, so that a message that always fails does not block the others
             self._waiting.append(entry)
+
+    def _put_back_in_order(self, name: str, ack_id: str, due: float) -> None:
+        """Redeliver the message and the later ones of its key, whose leases end: they were delivered too early."""
+        key = self._keys[name]
+        ids = list(key.leased)
+        failed = ids[ids.index(ack_id) :]
+        for later in failed[1:]:
+            self._leases.pop(later, None)
+            key.leased[later].attempt -= 1  # its delivery did not fail
+        key.pending.extendleft(key.leased.pop(later) for later in reversed(failed))
+        key.due = due
+        self._release(name, key)
+
+    def _release(self, name: str, key: _Key) -> None:
+        """Queue the pending messages of a key once none of its messages is leased."""
+        if key.leased:
+            return
+        if not key.pending:
+            del self._keys[name]
+        elif key.due:
+            heapq.heappush(self._backing_off, (key.due, next(self._numbers), key))
+            key.due = 0.0
+        else:  # at the end, so that one key does not block the others
+            self._waiting.append(key)

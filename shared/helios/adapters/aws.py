@@ -24,8 +24,12 @@ log = logging.getLogger("helios.aws")
 PARALLEL_POSTS = 32
 """The most concurrent posts. A post waits for API Gateway and uses hardly any CPU time."""
 
-BROADCAST_SECONDS: Final = 5.0
-"""The longest time for one broadcast. A client that has not received the message by then catches up later."""
+BROADCAST_SECONDS: Final = 7.0
+"""The longest time for one broadcast: the posts, and the removal of connections that are gone."""
+
+POST_SECONDS: Final = 5.0
+"""The end of the posts, counted from the beginning of a broadcast. A client that has not received the message by then
+catches up later."""
 
 REST_SECONDS: Final = 10.0
 """How long a connection is skipped after a post to it timed out, so that it does not slow down every broadcast."""
@@ -103,6 +107,10 @@ class ApiGatewayBroadcaster:
         self._threads = ThreadPoolExecutor(PARALLEL_POSTS, thread_name_prefix="post")
         self._resting: dict[str, float] = {}
 
+    def client_count(self) -> int:
+        """The number of connections."""
+        return len(self._connections.all())
+
     def broadcast(self, message: bytes) -> None:
         """Post to all connections in parallel, and remove those that are gone.
 
@@ -112,10 +120,10 @@ class ApiGatewayBroadcaster:
         Raises:
             Retryable: no connection was reached.
         """
-        outcomes = self._post_to_all(self._connections.all(), message)
-        for connection, outcome in outcomes.items():
-            if outcome == GONE:
-                self._connections.remove(connection)
+        began = time.monotonic()
+        outcomes = self._post_to_all(self._connections.all(), message, until=began + POST_SECONDS)
+        if gone := [connection for connection, outcome in outcomes.items() if outcome == GONE]:
+            self._connections.remove(*gone)
         missed = Counter(outcome for outcome in outcomes.values() if outcome not in {SENT, GONE})
         if not missed:
             return
@@ -135,7 +143,7 @@ class ApiGatewayBroadcaster:
             return type(error).__name__
         return SENT
 
-    def _post_to_all(self, connections: Sequence[str], message: bytes) -> dict[str, str]:
+    def _post_to_all(self, connections: Sequence[str], message: bytes, *, until: float) -> dict[str, str]:
         now = time.monotonic()
         self._resting = {connection: until for connection, until in self._resting.items() if until > now}
         posts = {
@@ -143,7 +151,7 @@ class ApiGatewayBroadcaster:
             for connection in connections
             if connection not in self._resting
         }
-        wait(posts.values(), timeout=BROADCAST_SECONDS)
+        wait(posts.values(), timeout=max(0.0, until - time.monotonic()))
         outcomes = dict.fromkeys(connections, RESTING)
         for connection, post in posts.items():
             outcomes[connection] = LATE if post.cancel() or not post.done() else post.result()

@@ -3,7 +3,9 @@
 from typing import Final
 from urllib.parse import quote
 
+from helios.adapters.extensions import extensions
 from helios.model.events import Event
+from helios.normalise.cloudevents import PRODUCER_EXTENSION
 from helios.normalise.replay_marks import EXTENSION
 
 _URI_CHARACTERS: Final = "/:?#[]@!$&'()*+,;=%-._~"
@@ -11,20 +13,24 @@ _URI_CHARACTERS: Final = "/:?#[]@!$&'()*+,;=%-._~"
 
 
 def attributes(event: Event) -> dict[str, str]:
-    """The event's context attributes.
+    """The event's context attributes, and what its sender said beside the payload as extension attributes.
 
-    ``cloud`` is an extension that Helios adds. An id is unique within it, whatever sources the sender names.
+    Helios adds two extensions: ``cloud``, the source by its name in Helios, and PRODUCER_EXTENSION if ``source``, which
+    must be a non-empty URI-reference, can't be the producer as it is.
     """
+    source = quote(event.producer, safe=_URI_CHARACTERS) or event.source
     values = {
         "specversion": "1.0",
         "id": event.id,
-        "source": quote(event.origin, safe=_URI_CHARACTERS) or event.source,
+        "source": source,
         "type": event.type,
         "subject": event.subject,
         "time": event.time.isoformat().replace("+00:00", "Z"),
         "cloud": event.source,
     }
-    return {name: value for name, value in values.items() if value}
+    producer = {} if source == event.producer else {PRODUCER_EXTENSION: event.producer}
+    own = {name: value for name, value in values.items() if value} | producer
+    return own | extensions(event.attributes)
 
 
 def replayed_attributes(event: Event, job: int) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from helios.model.events import Key
+from helios.ports.events import CachedKey
 
 
 class NullDedupeCache:
@@ -10,11 +10,11 @@ class NullDedupeCache:
 
     failures = 0
 
-    def lookup(self, keys: Collection[Key]) -> set[Key]:  # noqa: ARG002 - the port's signature
+    def lookup(self, keys: Collection[CachedKey]) -> set[CachedKey]:  # noqa: ARG002 - the port's signature
         """Always the empty set."""
         return set()
 
-    def add(self, keys: Collection[Key]) -> None:
+    def add(self, keys: Collection[tuple[str, ...]]) -> None:
         """Do nothing."""
 
     def probe(self) -> None:

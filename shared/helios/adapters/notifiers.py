@@ -1,47 +1,63 @@
-"""Notifiers: one that posts over HTTPS from another cloud, a group of several, and one in the background."""
+"""Notifiers: one that posts over HTTPS from another cloud, a group of several, and ones that hold up no request."""
 
 import http.client
 import threading
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from http import HTTPStatus
+from typing import Final
 
 from helios.errors import Retryable
 from helios.notify import notify_best_effort
-from helios.outbound import open_directly
+from helios.outbound import KeptConnection
 from helios.ports.stream import Notifier
 
 TIMEOUT_SECONDS = 2.0
 
+HTTP_INTERVAL_SECONDS: Final = 0.2
+"""The shortest time between two notifications over HTTPS. Each starts a function in another cloud."""
+
+HTTP_WAIT_SECONDS: Final = 0.05
+"""The longest time that a notification over HTTPS holds up the request that caused it."""
+
 PAUSE_SECONDS = 0.02
-"""The shortest pause between two notifications in the background. Each takes a few milliseconds of CPU time."""
+"""The shortest time between two notifications in the background. Each takes a few milliseconds of CPU time."""
 
 
 class HttpNotifier:
-    """Implements ``Notifier`` with a POST to the API, from a cloud where the relay does not run."""
+    """Implements ``Notifier`` with a POST to the API, from a cloud where the relay does not run.
+
+    It keeps one connection, and sends one request at a time. A redirect is not followed, because the request carries a
+    secret: it counts as a failure, like every other answer that is not a success.
+    """
 
     def __init__(self, url: str, secret: str) -> None:
-        """Take the endpoint to notify.
+        """Take the endpoint to notify. The first notification connects.
 
         Args:
             url: ``https://.../api/v1/relay/notify``.
             secret: the secret that the API requires. During a rotation there are two, and the first is sent.
         """
-        secret = secret.partition(" ")[0]
-        self._request = urllib.request.Request(  # noqa: S310 - the URL is a setting
-            url, method="POST", headers={"Authorization": f"Bearer {secret}"}
-        )
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {secret.partition(' ')[0]}"}
+        self._connection = KeptConnection(url, timeout_seconds=TIMEOUT_SECONDS)
+        self._turn = threading.Lock()
 
     def notify(self) -> None:
         """Ask the API to notify the relay."""
-        try:
-            with open_directly(self._request, timeout_seconds=TIMEOUT_SECONDS):
-                pass
-        except urllib.error.HTTPError as error:
-            with error:
-                raise Retryable(f"{self._request.full_url}: {error}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise Retryable(f"{self._request.full_url}: {error}") from error
+        with self._turn:
+            try:
+                status, reason, _ = self._connection.post(b"", self._headers)
+            except (OSError, http.client.HTTPException) as error:
+                raise Retryable(f"{self._url}: {error}") from error
+        if not HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            raise Retryable(f"{self._url}: HTTP Error {status}: {reason}")
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._turn:
+            self._connection.close()
 
 
 class NotifierGroup:
@@ -62,45 +78,94 @@ class NotifierGroup:
             raise Retryable("; ".join(failures))
 
 
-class BackgroundNotifier:
-    """Implements ``Notifier`` without blocking the caller: a thread sends one notification for all pending requests.
+class PacedNotifier:
+    """Implements ``Notifier`` with a thread that sends at most one notification per interval, one at a time.
 
-    This is for long-running processes. A cloud may freeze a function as soon as it has answered, so a function never
-    starts the thread, and notifies in the caller's thread.
+    All requests during a notification, and until the interval after it is over, become one notification. The thread
+    sends it at the end of the interval, whether or not another request comes, and at the latest when the process ends.
+    A cloud that freezes the process between two requests delays it until the next request. The relay does not depend on
+    it then: it looks for new frames again after the interval (``services.relay.LINGER_SECONDS``).
+
+    A failed notification is logged.
+    """
+
+    def __init__(self, notifier: Notifier, *, interval_seconds: float, wait_seconds: float) -> None:
+        """Take the notifier that the thread calls. The first request starts the thread, since a fork would end it.
+
+        Args:
+            notifier: sends a notification.
+            interval_seconds: the shortest time between the starts of two notifications.
+            wait_seconds: how long a caller waits for its notification, unless the interval takes longer anyway.
+        """
+        self._notifier = notifier
+        self._interval_seconds = interval_seconds
+        self._wait_seconds = wait_seconds
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="notifier")
+        self._lock = threading.Lock()
+        self._next_at = float("-inf")
+        self._waiting: Future[None] | None = None
+        self._is_closed = False
+
+    def notify(self) -> None:
+        """Notify now, or as soon as the interval is over."""
+        with self._lock:
+            if self._is_closed:
+                return
+            if self._waiting is None:
+                self._waiting = self._thread.submit(self._send)
+            waiting, is_soon = self._waiting, self._next_at - time.monotonic() < self._wait_seconds
+        if is_soon:
+            wait([waiting], timeout=self._wait_seconds)
+
+    def close(self) -> None:
+        """End the thread, after a last notification if one is pending. Later requests do nothing."""
+        with self._lock:
+            self._is_closed = True
+        self._thread.shutdown()
+
+    def _send(self) -> None:
+        time.sleep(max(0.0, self._next_at - time.monotonic()))
+        with self._lock:
+            self._waiting = None  # before notifying: a later request may be for newer frames
+            self._next_at = time.monotonic() + self._interval_seconds
+        notify_best_effort(self._notifier)
+
+
+class PacedHttpNotifier(PacedNotifier):
+    """A paced ``HttpNotifier``, which it closes."""
+
+    def __init__(self, url: str, secret: str) -> None:
+        """Take the endpoint to notify, as ``HttpNotifier`` does."""
+        self._http = HttpNotifier(url, secret)
+        super().__init__(self._http, interval_seconds=HTTP_INTERVAL_SECONDS, wait_seconds=HTTP_WAIT_SECONDS)
+
+    def close(self) -> None:
+        """End the thread, after a last notification if one is pending, and close the connection."""
+        super().close()
+        self._http.close()
+
+
+class BackgroundNotifier:
+    """Implements ``Notifier`` without blocking the caller, for a process that runs for long.
+
+    A cloud may freeze a function as soon as it has answered, so a function never calls ``start``, and notifies in the
+    caller's thread.
     """
 
     def __init__(self, notifier: Notifier) -> None:
         """Take the notifier to call: immediately in the caller's thread, until ``start`` is called."""
         self._notifier = notifier
-        self._notified = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._paced: PacedNotifier | None = None
 
     def start(self) -> None:
         """Notify in the background from now on. A notification that fails is then only logged."""
-        self._thread = threading.Thread(target=self._run, name="notifier", daemon=True)
-        self._thread.start()
+        self._paced = PacedNotifier(self._notifier, interval_seconds=PAUSE_SECONDS, wait_seconds=0)
 
     def stop(self) -> None:
         """End the thread, after a last notification if one is pending."""
-        self._stopping.set()
-        self._notified.set()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        if self._paced:
+            self._paced.close()
 
     def notify(self) -> None:
         """Notify soon: immediately, or shortly after the notification in progress."""
-        if self._thread:
-            self._notified.set()
-        else:
-            self._notifier.notify()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._notified.wait()
-            self._notified.clear()  # before notifying: a later request may be for newer frames
-            notify_best_effort(self._notifier)
-            self._stopping.wait(PAUSE_SECONDS)
-        if self._notified.is_set():  # a request came during the last pause
-            notify_best_effort(self._notifier)
+        (self._paced or self._notifier).notify()

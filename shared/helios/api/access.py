@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import anyio
+import msgspec
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
@@ -17,8 +18,10 @@ from helios.api.webhook_receiver import is_local
 from helios.auth.authenticator import Refused
 from helios.auth.oidc import BearerToken
 from helios.errors import Retryable
-from helios.model.tokens import PREFIX, SCOPES, Scope, Token, digest, grants
+from helios.model.access import EVERYTHING, Names, Visibility
+from helios.model.tokens import PREFIX, SCOPES, Scope, TicketHolder, Token, digest, grants
 from helios.ports.access import RateLimit, Tickets, Tokens
+from helios.services.views import View, Views
 
 CACHE_SECONDS = 10.0
 """How long a token is cached, which saves a query per request; a revoked token works for at most this long."""
@@ -30,12 +33,19 @@ MAX_CHECKS = 8
 """How many proofs that this process has not seen before are checked at once; more requests wait their turn."""
 
 CLAIM_PREFIX = "helios."
-"""Prefix of Helios' scopes in the claims ``scope`` and ``roles`` (RFC 9068, section 2.2.3): ``helios.read``."""
+"""Prefix of Helios' scopes in the claims ``scope`` and ``roles`` (RFC 9068, section 2.2.3): ``helios.read``; and of the
+claims with the limits of a token, each an array of names: ``helios.sources``, ``helios.types``, ``helios.flows`` and
+``helios.masked``."""
 
 Count = Callable[[str, str], None]
 """Takes ``token`` or ``ticket``, and a result: ``admitted``, ``loopback``, ``undecided`` or the refusal's code."""
 
 TICKET_NEEDED = "Missing or invalid ticket. Send one of POST /api/v1/ws/tickets as ?ticket=."
+
+LIMITED = (
+    "This request needs a token without limits, because its answer or its effect can't be narrowed to the sources, "
+    "types, flows and fields of this token."
+)
 
 T = TypeVar("T")
 
@@ -46,11 +56,12 @@ class Caller(NamedTuple):
     """The client of a request, and its scopes.
 
     The prefix of the name says who issued the proof: ``token:grafana`` is the name of a token of Helios, ``oidc:7f3a``
-    a subject of the OpenID provider.
+    a subject of the OpenID provider. ``visibility`` is what the client may see.
     """
 
     name: str
     scopes: tuple[Scope, ...]
+    visibility: Visibility = EVERYTHING
 
 
 LOCAL = Caller("local", SCOPES)
@@ -58,6 +69,10 @@ LOCAL = Caller("local", SCOPES)
 
 Dependency = Callable[..., Awaitable[Caller]]
 """A dependency of FastAPI that returns the ``Caller``."""
+
+
+ViewDependency = Callable[..., Awaitable[View]]
+"""A dependency of FastAPI that returns the ``View`` of the client."""
 
 
 class Access:
@@ -81,7 +96,7 @@ class Access:
             tickets: the tickets for WebSockets; None: there is no Redis to store them in.
             oidc: reads the tokens of an OpenID provider; None: none is configured.
             loopback: whether a client on this machine needs no proof.
-            origin: the only web origin that may open a WebSocket.
+            origin: the only web origin besides the API's own that may open a WebSocket.
             limit: limits the requests of a caller, and the failed attempts of an address.
             count: called with each result.
         """
@@ -96,8 +111,13 @@ class Access:
         self._oidc_digests: set[str] = set()
         self._checks = anyio.CapacityLimiter(MAX_CHECKS)
 
-    def require(self, scope: Scope) -> Dependency:
+    def require(self, scope: Scope, *, narrows: bool = False) -> Dependency:
         """The dependency of a route whose clients need this scope.
+
+        Args:
+            scope: the scope.
+            narrows: whether the route shows a client only what its token may see. Any other route refuses a client
+                whose token is limited.
 
         Raises:
             Refused: the client does not have the scope.
@@ -108,32 +128,48 @@ class Access:
             request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
         ) -> Caller:
             with self._counting("token") as admit:
-                caller = await self._caller(request, credentials.credentials if credentials else None, scope)
+                caller = await self._caller(
+                    request, credentials.credentials if credentials else None, scope, narrows=narrows
+                )
                 admit("loopback" if caller is LOCAL else "admitted")
                 return caller
 
         return check
 
-    async def authorize_websocket(self, socket: HTTPConnection) -> None:
-        """Return if a client may open a WebSocket: with a ticket, or without one from this machine.
+    def viewing(self, views: Views) -> ViewDependency:
+        """The dependency of a route that reads: what the client, with the scope ``read``, may see.
+
+        Raises:
+            Refused: the client does not have the scope.
+            Retryable: whether the client has the scope is unknown, because a service is unavailable.
+        """
+
+        async def view(caller: Annotated[Caller, Depends(self.require("read", narrows=True))]) -> View:
+            return views(caller.visibility)
+
+        return view
+
+    async def authorize_websocket(self, socket: HTTPConnection) -> Visibility:
+        """What a client may see who opens a WebSocket: with a ticket, or without one from this machine.
 
         Raises:
             Refused: it may not.
             Retryable: whether the ticket is valid is unknown, because Redis is unavailable.
         """
         with self._counting("ticket") as admit:
-            origin = socket.headers.get("origin", self._origin)
-            if origin != self._origin:
+            origin, host = socket.headers.get("origin", self._origin), socket.headers.get("host")
+            if origin not in {self._origin, f"http://{host}", f"https://{host}"}:
                 reason = "This origin may not open a WebSocket. See HELIOS_DASHBOARD_ORIGIN."
                 raise Refused(reason, status=403, code="wrong_origin")
             ticket = socket.query_params.get("ticket")
             if ticket is None and self._loopback and is_local(socket, self._origin):
                 admit("loopback")
-                return
+                return EVERYTHING
             if ticket is None:
                 raise Refused(TICKET_NEEDED, code="missing")
-            await self._check_limited(socket, partial(self._redeem, ticket))
+            holder = await self._check_limited(socket, partial(self._redeem, ticket))
             admit("admitted")
+            return holder.visibility
 
     @contextmanager
     def _counting(self, authenticator: str) -> Iterator[Callable[[str], None]]:
@@ -147,7 +183,7 @@ class Access:
             self._count(authenticator, "undecided")
             raise
 
-    async def _caller(self, request: Request, proof: str | None, scope: Scope) -> Caller:
+    async def _caller(self, request: Request, proof: str | None, scope: Scope, *, narrows: bool) -> Caller:
         if proof is None:
             if self._loopback and is_local(request, self._origin):
                 return LOCAL
@@ -162,6 +198,8 @@ class Access:
             raise _rate_limited(wait)
         if not grants(caller.scopes, scope):
             raise Refused(f"This request needs a token with the scope {scope}.", status=403, code="scope")
+        if caller.visibility.is_limited and not narrows:
+            raise Refused(LIMITED, status=403, code="limited")
         return caller
 
     async def _token_caller(self, request: Request, proof: str) -> Caller:
@@ -176,7 +214,7 @@ class Access:
             if token.revoked_at:
                 raise Refused("The token was revoked.", code="revoked")
             raise Refused("The token has expired.", code="expired")
-        return Caller(f"token:{token.name}", token.scopes)
+        return Caller(f"token:{token.name}", token.scopes, token.visibility)
 
     async def _oidc_caller(self, request: Request, proof: str, oidc: BearerToken) -> Caller:
         key, read = digest(proof), partial(oidc.claims, proof)
@@ -194,9 +232,11 @@ class Access:
             raise Refused("Unknown token.", code="unknown")
         return token
 
-    def _redeem(self, ticket: str) -> None:
-        if self._tickets is None or self._tickets.redeem(ticket) is None:
+    def _redeem(self, ticket: str) -> TicketHolder:
+        holder = self._tickets.redeem(ticket) if self._tickets else None
+        if holder is None:
             raise Refused(TICKET_NEEDED, code="unknown")
+        return holder
 
     async def _check_limited(self, request: HTTPConnection, check: Callable[[], T]) -> T:
         """The result of a check of a proof that may be a guess; each address has a limit of failed checks a minute.
@@ -227,15 +267,30 @@ def _rate_limited(wait: int) -> Refused:
 
 
 def _claims_caller(claims: Mapping[str, Any]) -> Caller:
-    """The caller of a provider's token: its ``sub``, and the scopes of Helios that it names with the prefix.
+    """The caller of a provider's token: its ``sub``, and the scopes and limits of Helios that it names.
 
     Only ``sub`` identifies one user. Another user may have the same ``email`` if the provider has not verified it.
+
+    Raises:
+        Refused: a claim has the wrong type. A limit that is not understood must not be dropped.
     """
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject:
+    subject = _claim(claims, "sub", str, "")
+    if not subject:
         raise Refused("The token has no claim `sub`.", code="malformed")
-    scope_claim, roles_claim = claims.get("scope", ""), claims.get("roles", ())
-    names = scope_claim.split() if isinstance(scope_claim, str) else []
-    roles = roles_claim if isinstance(roles_claim, list) else []
-    scopes = tuple(scope for scope in SCOPES if f"{CLAIM_PREFIX}{scope}" in (*names, *roles))
-    return Caller(f"oidc:{subject}", scopes)
+    granted = (*_claim(claims, "scope", str, "").split(), *_claim(claims, "roles", list[str], []))
+    scopes = tuple(scope for scope in SCOPES if f"{CLAIM_PREFIX}{scope}" in granted)
+    limits = {
+        name: _claim(claims, f"{CLAIM_PREFIX}{name}", Names, None) for name in ("sources", "types", "flows", "masked")
+    }
+    unknown = {name for name in claims if name.startswith(CLAIM_PREFIX)} - {f"{CLAIM_PREFIX}{name}" for name in limits}
+    if unknown:
+        raise Refused(f"The token has an unknown claim `{min(unknown)}`.", code="malformed")
+    visibility = Visibility(**{name: names for name, names in limits.items() if names is not None})
+    return Caller(f"oidc:{subject}", scopes, visibility)
+
+
+def _claim(claims: Mapping[str, Any], name: str, type_: Any, default: Any) -> Any:
+    try:
+        return msgspec.convert(claims[name], type_) if claims.get(name) is not None else default
+    except msgspec.ValidationError as error:
+        raise Refused(f"The token's claim `{name}` has the wrong type.", code="malformed") from error

@@ -1,17 +1,15 @@
 """The application: every route, middleware and background task."""
 
-import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
 import msgspec
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.concurrency import run_in_threadpool
 
@@ -19,35 +17,55 @@ from helios import bootstrap, logs
 from helios.adapters.notifiers import BackgroundNotifier
 from helios.adapters.redis.rate_limit import SlidingMinute
 from helios.adapters.replay.registry import ConfiguredTargets
-from helios.api import audit, counts, dead_letters, docs_page, events, flows, replay, replies, status, stream, webhooks
+from helios.api import (
+    asyncapi,
+    audit,
+    balances,
+    counts,
+    dashboard,
+    dead_letters,
+    docs_page,
+    events,
+    flow_versions,
+    flows,
+    incidents,
+    openapi,
+    recoveries,
+    replay,
+    replies,
+    resolutions,
+    sources,
+    status,
+    stream,
+    webhooks,
+)
 from helios.api.access import Access
 from helios.api.metrics import Metrics
+from helios.api.periodic import PeriodicWork
 from helios.api.replies import InternalErrors
 from helios.api.security_headers import SecurityHeaders
-from helios.api.shapes import SCHEMAS
 from helios.api.store_metrics import StoreCollector
 from helios.api.stream import Broadcaster, OutboxFollower
 from helios.api.webhook_receiver import WebhookReceiver
 from helios.auth import webhook_auth
-from helios.bootstrap import Services
-from helios.errors import Retryable
+from helios.bootstrap import Services, with_archive
+from helios.model.access import Visibility
+from helios.normalise import LARGEST_BODY_BYTES
 from helios.services.batching import Coalescer
+from helios.services.flow_preview import PreviewSources
+from helios.services.flow_versions import FlowEditor
+from helios.services.recoveries import RecoveryStarter
 from helios.services.replay import ReplayStarter, ReplayWorker
-from helios.services.sweep import expire_flows, sweep
+from helios.services.views import Sources, View
 
 log = logging.getLogger("helios.api")
-
-PeriodicTask = Callable[[datetime], object]
-"""A function that runs at an interval, with the current time."""
-
-SWEEP_SECONDS = 60
-EXPIRE_SECONDS = 2
-"""Longest time from a flow instance's deadline to its evaluation."""
 
 STOP_SECONDS = 15.0
 """Longest wait for the replay batch in progress; an interrupted batch is sent again."""
 
-DESCRIPTION = "The events of three clouds, each stored exactly once, and whether the clouds agree."
+DESCRIPTION = (
+    "The events of three clouds and of any other source, each stored exactly once, and whether the sources agree."
+)
 
 
 def create_app(services: Services | None = None) -> FastAPI:
@@ -63,7 +81,8 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build_long_lived(configured)
-    authenticators = webhook_auth.build(services.settings)
+    services, archive = with_archive(services)
+    authenticators = webhook_auth.build(services.settings, sources=services.sources)
     broadcaster = Broadcaster()
     metrics = Metrics(dedupe=services.dedupe, watchers=lambda: broadcaster.client_count)
     metrics.registry.register(StoreCollector(services))
@@ -76,8 +95,11 @@ def create_app(services: Services | None = None) -> FastAPI:
         limit=SlidingMinute(services.settings.rate_per_minute, redis_url=services.settings.redis_url),
         count=partial(metrics.count_admission, "api"),
     )
-    reading = access.require("read")
-    may_read = [Depends(reading)]
+
+    def views(visibility: Visibility) -> View:
+        return View(_sources(services), visibility)
+
+    view = access.viewing(views)
     notifier = BackgroundNotifier(services.notifier)
     ingest = metrics.observing(msgspec.structs.replace(services, notifier=notifier).ingest)
     coalescer = Coalescer(
@@ -93,39 +115,44 @@ def create_app(services: Services | None = None) -> FastAPI:
         ingest=ingest,
         notifier=notifier,
         is_busy=lambda: coalescer.is_busy,
+        sources=services.sources,
     )
     replay_thread = threading.Thread(target=worker.run_forever, name="replay", daemon=True)
 
-    periodic_tasks: list[tuple[float, PeriodicTask]] = [
-        (SWEEP_SECONDS, partial(sweep, store=services.store, reconciler=services.reconciler, notifier=notifier)),
-        (
-            EXPIRE_SECONDS,
-            partial(expire_flows, store=services.store, reconciler=services.reconciler, notifier=notifier),
-        ),
-        (SWEEP_SECONDS, lambda _: services.outbox.number()),  # also while the live stream has no client
-    ]
-    follower = OutboxFollower(services.outbox, services.listener, broadcaster)
+    periodic_work = PeriodicWork(services, notifier, ingest, archive)
+    follower = OutboxFollower(
+        services.outbox,
+        services.listener,
+        broadcaster,
+        views,
+        sample_above=services.settings.sample_above_watchers,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         notifier.start()
         follower.start()
         replay_thread.start()
-        tasks = [asyncio.create_task(_repeat(seconds, task)) for seconds, task in periodic_tasks]
+        periodic_work.start()
         yield
-        for task in tasks:
-            task.cancel()
         follower.stop()
         worker.stop()
+        await periodic_work.stop()
         await run_in_threadpool(replay_thread.join, STOP_SECONDS)
         coalescer.close()
         notifier.stop()
         services.close()
+        if archive:
+            archive.close()
 
     app = FastAPI(
         title="Helios",
         version=version("helios"),
         description=DESCRIPTION,
+        license_info=openapi.LICENSE,
+        servers=openapi.SERVERS,
+        openapi_tags=openapi.TAGS,
+        generate_unique_id_function=openapi.operation_id,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -145,69 +172,74 @@ def create_app(services: Services | None = None) -> FastAPI:
         dashboard_origin=services.settings.dashboard_origin,
         count=metrics.count_admission,
     )
-    webhooks.install(app, coalescer, receiver)
+    webhooks.install(app, coalescer, receiver, services.sources)
     probes = status.Probes(services)
-    reader = services.reader
+    editor = FlowEditor(
+        services.rules, services.versions, PreviewSources(services.flows, services.reader, services.store)
+    )
     for router in (
-        events.router(reader),
-        counts.router(reader),
-        dead_letters.router(reader),
-        audit.router(reader, reading),
-        flows.router(services.flows, reader, services.outbox, services.reconciler.evaluators),
-        stream.frames_router(services.outbox),
-        status.stats_router(services, metrics, probes),
+        events.router(view, services.sources),
+        sources.router(view, services.sources),
+        counts.router(view),
+        dead_letters.router(view, services.reader),
+        flows.router(view, services.sources),
+        incidents.router(view),
+        balances.router(view),
+        stream.frames_router(view),
+        status.stats_router(view, probes, services.sources),
+        status.metrics_router(metrics, access),
+        audit.router(services.reader, access.require("read")),
+        flow_versions.router(editor, services.versions, access),
+        recoveries.router(view),
+        recoveries.reading_router(services.recoveries, access.require("read")),
+        resolutions.reading_router(services.resolutions, access.require("read")),
     ):
-        app.include_router(router, dependencies=may_read)
-    app.include_router(
-        dead_letters.replay_router(ingest, reader, access, max_body_bytes=services.settings.max_body_bytes)
-    )
-    app.include_router(
-        replay.router(
-            ReplayStarter(services.jobs, targets, on_start=worker.wake),
-            services.jobs,
+        app.include_router(router)
+    max_body_bytes, origin = services.settings.max_body_bytes or LARGEST_BODY_BYTES, services.settings.dashboard_origin
+    starter = ReplayStarter(services.jobs, targets, on_start=worker.wake)
+    for router in (
+        dead_letters.replay_router(
+            ingest, services.reader, access, sources=services.sources, max_body_bytes=max_body_bytes
+        ),
+        incidents.actions_router(services.incidents, access, views, max_body_bytes=max_body_bytes),
+        flow_versions.changing_router(editor, access, max_body_bytes=max_body_bytes),
+        replay.router(starter, services.jobs, access, views, max_body_bytes=max_body_bytes),
+        stream.router(services.outbox, notifier, broadcaster, access, services.settings, count=metrics.count_admission),
+        resolutions.router(services.resolutions, access, views, max_body_bytes=max_body_bytes),
+        recoveries.starting_router(
+            RecoveryStarter(services.recoveries, services.flows, services.rules.evaluators, services.places),
             access,
-            max_body_bytes=services.settings.max_body_bytes,
-        )
-    )
-    app.include_router(
-        stream.router(services.outbox, notifier, broadcaster, access, services.settings, count=metrics.count_admission)
-    )
-    app.include_router(stream.tickets_router(services.tickets, access))
-    app.include_router(
-        status.health_router(
-            probes, loopback=authenticators.loopback, dashboard_origin=services.settings.dashboard_origin
-        )
-    )
-    app.include_router(docs_page.router())
-    _describe_shapes(app)
+            max_body_bytes=max_body_bytes,
+        ),
+        stream.tickets_router(services.tickets, access),
+        status.health_router(probes, loopback=authenticators.loopback, dashboard_origin=origin),
+    ):
+        app.include_router(router)
+    _install_pages(app, services.settings.dashboard_folder)
     return app
 
 
-async def _repeat(seconds: float, task: PeriodicTask) -> None:
-    """Run a task at an interval. On Lambda a schedule does this instead, since Mangum runs no lifespan."""
-    while True:
-        try:
-            await run_in_threadpool(task, datetime.now(UTC))
-        except Retryable as error:
-            log.warning("sweep failed, retrying later", extra={"error": str(error)})
-        except Exception:  # a bug in one sweep must not end the sweeps of a process that still serves requests
-            log.exception("sweep failed")
-        await asyncio.sleep(seconds)
+def _install_pages(app: FastAPI, dashboard_folder: str | None) -> None:
+    """Add the documentation of the API and of the live stream, and the dashboard if its folder is set."""
+    app.include_router(docs_page.router())
+    app.include_router(asyncapi.router(app.version))
+    openapi.describe(app)
+    if dashboard_folder:
+        dashboard.install(app, Path(dashboard_folder))
 
 
-def _describe_shapes(app: FastAPI) -> None:
-    """Add the msgspec models to the OpenAPI schemas: FastAPI adds only pydantic's."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = generate()
-            references, components = msgspec.json.schema_components(
-                list(SCHEMAS.values()), ref_template="#/components/schemas/{name}"
-            )
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            # A generic shape gets a second name (EventPage for Page_Event_); the others have their names already.
-            schemas.update(dict(zip(SCHEMAS, references, strict=True)) | components)
-        return app.openapi_schema or {}
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way, "Extending OpenAPI"
+def _sources(services: Services) -> Sources:
+    evaluators = services.reconciler.evaluators
+    return Sources(
+        services.reader,
+        services.flows,
+        services.outbox,
+        services.jobs,
+        evaluators,
+        services.resolutions,
+        services.incidents,
+        services.balances,
+        services.recoveries,
+        {source: [place.name for place in places] for source, places in services.places.items()},
+        services.settings.trace_url,
+    )

@@ -3,19 +3,15 @@
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from helios.errors import Retryable
-from helios.model.events import Channel, Delivery, Outcome
+from helios.model.events import Delivery, Outcome
 from helios.ports.events import DedupeCache
 from helios.services.ingest import AlsoWrite, Ingest
-
-EntryPoint = Channel | Literal["api", "notify"]
-"""A webhook, the API, or the endpoint that wakes the relay."""
 
 
 class Metrics:
@@ -24,7 +20,10 @@ class Metrics:
     def __init__(self, *, dedupe: DedupeCache, watchers: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._deliveries = Counter(
-            "helios_deliveries", "Deliveries by channel and outcome", ["channel", "status"], registry=self.registry
+            "helios_deliveries",
+            "Deliveries by channel (webhook/SOURCE for a declared source) and outcome",
+            ["channel", "status"],
+            registry=self.registry,
         )
         self._batch_size = Histogram(
             "helios_batch_deliveries",
@@ -43,8 +42,8 @@ class Metrics:
         )
         self._admissions = Counter(
             "helios_admissions",
-            "Requests by channel (a webhook's, api, or notify for /relay/notify), authenticator and result: admitted, "
-            "loopback, undecided, or the reason of the refusal",
+            "Requests by channel (a webhook's, webhook/SOURCE, api, or notify for /relay/notify), authenticator and "
+            "result: admitted, loopback, undecided, or the reason of the refusal",
             ["channel", "authenticator", "result"],
             registry=self.registry,
         )
@@ -55,23 +54,27 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
 
-    def count_admission(self, channel: EntryPoint, authenticator: str, result: str) -> None:
+    def count_admission(self, entry_point: str, authenticator: str, result: str) -> None:
         """Count a request by the authenticator that checked it, and the result."""
-        self._admissions.labels(channel, authenticator, result).inc()
+        self._admissions.labels(entry_point, authenticator, result).inc()
 
     def observing(self, ingest: Ingest) -> Ingest:
         """The same ``ingest``, measured."""
 
-        def observed(deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]:
+        def observed(
+            deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None, accept: bool = False
+        ) -> list[Outcome]:
             started = time.perf_counter()
             try:
-                outcomes = ingest(deliveries, also_write=also_write)
+                outcomes = ingest(deliveries, also_write=also_write, accept=accept)
             except Retryable:
                 self._retryable.inc()
                 raise
             self._batch_seconds.observe(time.perf_counter() - started)
             self._batch_size.observe(len(deliveries))
-            pairs = ((delivery.channel, outcome.status) for delivery, outcome in zip(deliveries, outcomes, strict=True))
+            pairs = (
+                (delivery.entry_point, outcome.status) for delivery, outcome in zip(deliveries, outcomes, strict=True)
+            )
             for (channel, status), number in Tally(pairs).items():
                 self._deliveries.labels(channel, status).inc(number)
             return outcomes

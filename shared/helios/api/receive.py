@@ -1,7 +1,7 @@
 """Reads the body of a request, limits its size, checks its type, and splits it into deliveries."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
@@ -11,27 +11,25 @@ from fastapi import Request
 from helios.errors import UNREADABLE, Rejected, quote
 from helios.model.dead_letters import MAX_DEAD_LETTER_BYTES
 from helios.model.events import Channel, Delivery, Fault
+from helios.model.sources import SourceDeclaration
 from helios.normalise import split
 from helios.normalise.cloudevents import is_binary_mode
+from helios.normalise.headers import UNWRAPPED, contract_headers
 
 T = TypeVar("T")
-
-CONTRACT_HEADERS = ("content-type", "event_type")
-CONTRACT_HEADER_PREFIXES = ("ce-", "x-goog-pubsub-")
-"""The headers that the contract of a channel uses; no other header is read or stored."""
 
 JSON_TYPES = ("/json", "+json")
 PLAIN_TEXT = "text/plain"
 """Amazon SNS posts its JSON as plain text (SNS Developer Guide, "HTTP/HTTPS headers")."""
 
-UNWRAPPED = "x-goog-pubsub-message-id"
-"""Marks Pub/Sub's unwrapped push, whose content type the publisher chooses."""
+NO_CODINGS = ("", "identity", "utf-8")
+"""Values of Content-Encoding that name no coding. Some senders write the charset there."""
 
 READ_SECONDS = 30.0
 """How long a body may take to arrive. A client that sends slower would hold its connection and a task without end."""
 
-DRAINED_BODIES = 16
-"""How many times the limit is read and dropped, for clients that read the 413 only after they have sent the body."""
+DRAINED_BYTES = 16 * 1024 * 1024
+"""How much beyond the limit is read and dropped, for clients that read the 413 only after they have sent the body."""
 
 
 UNSIGNED_ATTRIBUTES = Fault(
@@ -51,6 +49,7 @@ class Content(NamedTuple):
         received_at: when the whole body had arrived.
         too_large: whether the body is larger than the limit.
         fault: why the body can't be parsed, or None.
+        traceparent: the trace context of the request; empty if it has none.
     """
 
     body: bytes
@@ -58,48 +57,54 @@ class Content(NamedTuple):
     received_at: datetime
     too_large: bool
     fault: Fault | None
+    traceparent: str = ""
 
-    def signed(self, body: bytes) -> "Content":
+    def signed(self, body: bytes, declared: Collection[str] = ()) -> "Content":
         """The part of this content that a signature covers: ``body``, and no attribute from a header.
 
         A CloudEvent in binary mode carries a fault instead, because its attributes are headers.
+
+        Args:
+            body: the verified body.
+            declared: the headers that the declaration of the source reads. Some senders (GitHub, Shopify) name the type
+                and the id of an event only in headers, which they do not sign.
         """
         fault = UNSIGNED_ATTRIBUTES if self.fault is None and is_binary_mode(self.headers) else self.fault
-        headers = {name: value for name, value in self.headers.items() if name == "content-type"}
+        kept = {"content-type", *declared}
+        headers = {name: value for name, value in self.headers.items() if name in kept}
         return self._replace(body=body, headers=headers, fault=fault)
 
-    def deliveries(self, channel: Channel) -> Sequence[Delivery]:
+    def deliveries(self, channel: Channel, declaration: SourceDeclaration | None = None) -> Sequence[Delivery]:
         """One delivery for each event; a body that can't be parsed becomes one delivery with the fault."""
         if self.fault is None:
-            return split(channel, self.body, self.headers, self.received_at)
+            deliveries = split(channel, self.body, self.headers, self.received_at, declaration)
+            if not self.traceparent:
+                return deliveries
+            return [msgspec.structs.replace(delivery, traceparent=self.traceparent) for delivery in deliveries]
         return [
             Delivery(
-                channel=channel, body=self.body, headers=self.headers, received_at=self.received_at, fault=self.fault
+                channel=channel,
+                body=self.body,
+                headers=self.headers,
+                received_at=self.received_at,
+                fault=self.fault,
+                declaration=declaration,
             )
         ]
 
 
-async def receive(request: Request, max_bytes: int) -> Content:
+async def receive(request: Request, max_bytes: int, declaration: SourceDeclaration | None = None) -> Content:
     """The content of a request, read up to the limit."""
     body, too_large = await read_body(request, max_bytes)
-    headers = contract_headers(request)
-    fault = _too_large(max_bytes) if too_large else _type_fault(headers)
+    headers = contract_headers(request.headers.items(), declaration)
+    fault = _too_large(max_bytes) if too_large else _repeated(request) or _type_fault(headers)
     # RFC 9110, section 8.4.1: content codings are case-insensitive.
     encoding = request.headers.get("content-encoding", "").strip().lower()
-    if fault is None and encoding not in {"", "identity"}:
+    if fault is None and encoding not in NO_CODINGS:
         fault = Fault(
             reason=f"is {quote(encoding)}: send the body uncompressed", field="header content-encoding", status=415
         )
-    return Content(body, headers, datetime.now(UTC), too_large, fault)
-
-
-def contract_headers(request: Request) -> dict[str, str]:
-    """The headers that the contract of some channel uses, with names in lower case."""
-    return {
-        name: value
-        for name, value in request.headers.items()
-        if name in CONTRACT_HEADERS or name.startswith(CONTRACT_HEADER_PREFIXES)
-    }
+    return Content(body, headers, datetime.now(UTC), too_large, fault, request.headers.get("traceparent", ""))
 
 
 async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
@@ -116,7 +121,7 @@ async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
                 size += len(chunk)
                 if size <= max_bytes:
                     chunks.append(chunk)
-                elif size > max_bytes * DRAINED_BODIES:
+                elif size > max_bytes + DRAINED_BYTES:
                     break
     except TimeoutError as error:
         raise Rejected(f"did not arrive within {READ_SECONDS:g} s", field="body", status=408) from error
@@ -145,10 +150,18 @@ def _too_large(max_bytes: int) -> Fault:
     return Fault(reason=f"is larger than {max_bytes} bytes: send fewer events per request", field="body", status=413)
 
 
+def _repeated(request: Request) -> Fault | None:
+    """The fault of a request with two different values of one CloudEvents attribute: either may be meant."""
+    for name in {name for name in request.headers if name.startswith("ce-")}:
+        if len(set(request.headers.getlist(name))) > 1:
+            return Fault(reason="is there twice, with different values: send one", field=f"header {name}", status=400)
+    return None
+
+
 def _type_fault(headers: Mapping[str, str]) -> Fault | None:
     if UNWRAPPED in headers:
         return None
-    media_type = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if media_type.endswith(JSON_TYPES) or media_type == PLAIN_TEXT:
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not media_type or media_type.endswith(JSON_TYPES) or media_type == PLAIN_TEXT:
         return None
     return Fault(reason=f"is {quote(media_type)}: send application/json", field="header content-type", status=415)

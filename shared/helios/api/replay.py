@@ -16,16 +16,17 @@ from helios.model.replay import ReplayJob, ReplayRequest, without_secrets
 from helios.model.tokens import grants
 from helios.ports.replay import ReplayJobs
 from helios.services.replay import ReplayStarter
+from helios.services.views import Views
 
 Id = Annotated[int, Path(ge=1, lt=2**63)]
 
 _replay_request = msgspec.json.Decoder(ReplayRequest)
 
 
-def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_bytes: int) -> APIRouter:
+def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, views: Views, *, max_body_bytes: int) -> APIRouter:
     """The routes that start, list, show and cancel replay jobs."""
     routes = APIRouter(prefix="/api/v1", tags=["replays"])
-    may_replay, may_read = Depends(access.require("replay")), Depends(access.require("read"))
+    may_replay, may_read = Depends(access.require("replay")), Depends(access.require("read", narrows=True))
 
     @routes.post(
         "/replays",
@@ -53,7 +54,7 @@ def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_b
     @routes.get("/replays", responses=responses(200, "ReplayPage", 400, 401, 403, 422, 429, 503))
     def list_replay_jobs(caller: Annotated[Caller, may_read], after: After = None, limit: Limit = 50) -> Response:
         """List the replay jobs, the newest first."""
-        page = jobs.page(after=after, limit=limit)
+        page = views(caller.visibility).jobs(after=after, limit=limit)
         return reply(msgspec.structs.replace(page, items=[_visible(job, caller) for job in page.items]))
 
     @routes.get("/replays/{id}", responses=responses(200, "ReplayJob", 401, 403, 404, 422, 429, 503))
@@ -62,7 +63,7 @@ def router(start: ReplayStarter, jobs: ReplayJobs, access: Access, *, max_body_b
         caller: Annotated[Caller, may_read],
     ) -> Response:
         """Show a replay job and its progress."""
-        job = jobs.get(id)
+        job = views(caller.visibility).job(id)
         return reply(_visible(job, caller)) if job else problem(404, f"No replay job has the id {id}.")
 
     @routes.post("/replays/{id}/cancel", responses=responses(200, "ReplayJob", 401, 403, 404, 409, 422, 429, 503))

@@ -11,9 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from helios.api.shapes import FieldError, Problem
 from helios.auth.authenticator import Refused
 from helios.errors import Rejected, Retryable
+from helios.shapes import FieldError, Problem
+from helios.toml_file import TomlError
 
 log = logging.getLogger("helios.api")
 
@@ -25,6 +26,20 @@ UNAVAILABLE = (
 )
 
 
+_PHRASES = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
+"""The phrases of RFC 9110 that Python's ``HTTPStatus`` has from 3.13 on; before, it has those of older RFCs."""
+
+
+def phrase(status: int) -> str:
+    """The name of a status (RFC 9110, section 15): the same on every version of Python."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
+
+
 def reply(value: object, *, status: int = 200) -> Response:
     """A model as JSON."""
     return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
@@ -34,9 +49,7 @@ def problem(
     status: int, detail: str, *, errors: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None
 ) -> Response:
     """An RFC 9457 problem of the type ``about:blank``, which adds nothing to the status (section 4.2.1)."""
-    body = Problem(
-        type="about:blank", title=HTTPStatus(status).phrase, status=status, detail=detail, errors=list(errors)
-    )
+    body = Problem(type="about:blank", title=phrase(status), status=status, detail=detail, errors=list(errors))
     return Response(
         msgspec.json.encode(body), status_code=status, media_type="application/problem+json", headers=headers
     )
@@ -47,11 +60,18 @@ def rejection(field: str, reason: str, *, status: int) -> Response:
     return problem(status, f"{field} {reason}", errors=[FieldError(field=field, reason=reason)])
 
 
+def half_instance(flow: str | None, key: str | None) -> Response | None:
+    """The problem of a filter with one half of an identity of a flow instance; None if it has both or none."""
+    if (flow is None) == (key is None):
+        return None
+    return rejection("key" if key is None else "flow", "is missing: an instance has both", status=422)
+
+
 def responses(ok: int, schema: str, *errors: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route, for OpenAPI: on success one of the schemas (``A | B``), a problem otherwise."""
-    described: dict[int | str, dict[str, Any]] = {ok: _content("application/json", schema, HTTPStatus(ok).phrase)}
+    described: dict[int | str, dict[str, Any]] = {ok: _content("application/json", schema, phrase(ok))}
     for status in errors:
-        described[status] = _content("application/problem+json", "Problem", HTTPStatus(status).phrase)
+        described[status] = _content("application/problem+json", "Problem", phrase(status))
     return described
 
 
@@ -74,6 +94,13 @@ def install(app: FastAPI) -> None:
     async def _rejected(_: Request, error: Rejected) -> Response:
         return rejection(error.field, error.reason, status=error.status)
 
+    @app.exception_handler(TomlError)
+    async def _wrong_toml(_: Request, error: TomlError) -> Response:
+        field = error.key or "text"
+        where = f"line {error.line}: {field}" if error.line and error.key else field
+        errors = [FieldError(field=field, reason=error.reason, line=error.line)]
+        return problem(422, f"{where}: {error.reason}", errors=errors)
+
     @app.exception_handler(Refused)
     async def _refused(_: Request, error: Refused) -> Response:
         # RFC 9110, section 11.6.1: a 401 has to name a scheme.
@@ -91,7 +118,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Response:
         errors = [
-            FieldError(field=".".join(str(part) for part in fault["loc"]), reason=str(fault["msg"]))
+            FieldError(field=".".join(str(part) for part in fault["loc"]), reason=_reason(fault))
             for fault in error.errors()
         ]
         return problem(422, "; ".join(f"{fault.field}: {fault.reason}" for fault in errors), errors=errors)
@@ -100,6 +127,13 @@ def install(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> Response:
         detail = f"{request.method} {request.url.path}: {error.detail}"
         return problem(error.status_code, detail, headers=error.headers)
+
+
+def _reason(fault: Mapping[str, Any]) -> str:
+    """What is wrong with a value. Pydantic counts the "items" of a text that it checks together with other types."""
+    if fault["type"] == "too_long" and isinstance(fault["input"], str):
+        return f"String should have at most {fault['ctx']['max_length']} characters"
+    return str(fault["msg"])
 
 
 class InternalErrors:

@@ -5,21 +5,27 @@ import logging
 import time
 from datetime import UTC, datetime
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 
+from helios.api.access import Access, ViewDependency
 from helios.api.metrics import Metrics
+from helios.api.openapi import proved_by
 from helios.api.probes import SHARED_SECONDS, SharedProbe
 from helios.api.replies import reply, responses
-from helios.api.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
 from helios.api.webhook_receiver import is_local
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.model.counts import Totals
+from helios.ports.leases import Leases
 from helios.ports.stream import EventSink, Outbox
+from helios.services.leadership import PROJECTOR
 from helios.services.sink import KAFKA
+from helios.services.views import View
+from helios.shapes import Component, ComponentHealth, DetailedHealth, Health, Stats
+from helios.sources.registry import Sources
 
 log = logging.getLogger("helios.api")
 
@@ -37,12 +43,15 @@ class Probes:
     """The probes of all components of one process."""
 
     def __init__(self, services: Services) -> None:
-        sink = services.sink
+        sink, edge = services.sink, services.log_edge
         self._uses_redis, self._uses_kafka = bool(services.settings.redis_url), sink is not None
+        self._uses_log = edge is not None
         probes = {
             "database": services.reader.probe,
             "redis": services.dedupe.probe,
             "kafka": partial(_probe_sink, sink, services.outbox) if sink else _nothing,
+            "log": edge.log.probe if edge else _nothing,
+            "projector": partial(_probe_projector, services.leases) if edge else _nothing,
         }
         self._probes = {name: SharedProbe(name, probe, longest_seconds=PROBE_SECONDS) for name, probe in probes.items()}
         self._logged_at = -SHARED_SECONDS
@@ -56,6 +65,8 @@ class Probes:
             database=_component(results["database"]),
             redis=_component(results["redis"]) if self._uses_redis else "disabled",
             kafka=_component(results["kafka"]) if self._uses_kafka else "disabled",
+            log=_component(results["log"]) if self._uses_log else "disabled",
+            projector=_component(results["projector"]) if self._uses_log else "disabled",
         )
         return health, reasons
 
@@ -71,13 +82,15 @@ def health_router(probes: Probes, *, loopback: bool, dashboard_origin: str) -> A
     routes = APIRouter(tags=["status"])
     started = time.monotonic()
 
-    @routes.get("/api/v1/health", responses=responses(200, "Health"))
+    @routes.get("/api/v1/health", responses=responses(200, "Health"), openapi_extra=proved_by())
     async def check_liveness() -> Response:
         """Check that this process is alive."""
         return reply(Health(status="healthy"))
 
     @routes.get(
-        "/api/v1/health/detailed", responses=responses(200, "DetailedHealth") | responses(503, "DetailedHealth")
+        "/api/v1/health/detailed",
+        responses=responses(200, "DetailedHealth") | responses(503, "DetailedHealth"),
+        openapi_extra=proved_by(),
     )
     async def probe_services(request: Request) -> Response:
         """Probe every service that Helios needs, at most once a second; 503 when events can't be stored."""
@@ -85,12 +98,14 @@ def health_router(probes: Probes, *, loopback: bool, dashboard_origin: str) -> A
         probes.log(reasons)
         if not (loopback and is_local(request, dashboard_origin)):
             reasons = dict.fromkeys(reasons, REDACTED_REASON)
-        can_store = components.database == "healthy"
+        can_store = components.database == "healthy" and components.log != "unhealthy"
         body = DetailedHealth(
             status="unhealthy" if not can_store else "degraded" if reasons else "healthy",
             database=components.database,
             redis=components.redis,
             kafka=components.kafka,
+            log=components.log,
+            projector=components.projector,
             uptime=round(time.monotonic() - started, 3),
             timestamp=datetime.now(UTC),
             reasons=reasons,
@@ -100,23 +115,20 @@ def health_router(probes: Probes, *, loopback: bool, dashboard_origin: str) -> A
     return routes
 
 
-def stats_router(services: Services, metrics: Metrics, probes: Probes) -> APIRouter:
-    """The routes of the totals and the metrics."""
+def stats_router(view: ViewDependency, probes: Probes, sources: Sources) -> APIRouter:
+    """The route of the totals."""
     routes = APIRouter(tags=["status"])
 
-    def read_totals() -> Totals:
-        services.outbox.number()
-        return services.reader.totals(datetime.now(UTC), only_numbered=True)
-
     @routes.get("/api/v1/stats", responses=responses(200, "Stats", 401, 403, 429, 503))
-    async def show_stats() -> Response:
+    async def show_stats(reader: Annotated[View, Depends(view)]) -> Response:
         """Show the totals, up to a position of the live stream."""
-        (health, _), totals = await asyncio.gather(probes.health(), run_in_threadpool(read_totals))
+        totals_now = run_in_threadpool(reader.totals, datetime.now(UTC))
+        (health, _), totals = await asyncio.gather(probes.health(), totals_now)
         return reply(
             Stats(
                 position=totals.position,
                 total_events=totals.stored,
-                events_by_source=totals.events_by_source,
+                events_by_source={name: 0 for name in sources if reader.sees_source(name)} | totals.events_by_source,
                 last_24h=totals.last_24h,
                 duplicates=totals.duplicate,
                 contradictory=totals.contradictory,
@@ -124,6 +136,13 @@ def stats_router(services: Services, metrics: Metrics, probes: Probes) -> APIRou
                 health=health,
             )
         )
+
+    return routes
+
+
+def metrics_router(metrics: Metrics, access: Access) -> APIRouter:
+    """The route of the metrics, which count what every sender sends: no token with limits may read them."""
+    routes = APIRouter(tags=["status"], dependencies=[Depends(access.require("read"))])
 
     @routes.get("/metrics", include_in_schema=False)
     def prometheus() -> Response:
@@ -149,6 +168,16 @@ def _probe_sink(target: EventSink, outbox: Outbox) -> None:
         raise Retryable(
             f"Kafka: the sink is {sink.behind} frames behind; the oldest has waited {sink.wait_seconds(now):.0f} s"
         )
+
+
+def _probe_projector(leases: Leases) -> None:
+    """Return if a projector runs.
+
+    Raises:
+        Retryable: none does, or the store can't be reached.
+    """
+    if not leases.is_taken(PROJECTOR):
+        raise Retryable("No projector runs: check that `helios projector` is running.")
 
 
 def _nothing() -> None:

@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from helios.bootstrap import Services
 from helios.errors import Retryable
-from helios.model.events import SOURCES
 from helios.model.flows import SETTLED
+from helios.model.incidents import Attention
 from helios.model.stream import Consumer
 from helios.reconciliation.record import MATCH_BOUNDS, FlowCount
 from helios.reconciliation.silence import LOOKBACK, silent
@@ -18,6 +19,7 @@ from helios.reconciliation.summary import amounts_at_risk
 from helios.services.relay import GATEWAY
 from helios.services.sink import KAFKA
 from helios.settings import Settings
+from helios.sources.registry import Sources
 
 log = logging.getLogger("helios.metrics")
 
@@ -37,10 +39,11 @@ OTHER = "other"
 
 
 class StoreCollector(Collector):
-    """Flow instances, dead letters and the stream's consumers; no metrics while the store is unavailable."""
+    """Flow instances, dead letters, incidents and the stream's consumers; no metrics while the store is unavailable."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._receivers = services.notifications.receivers if services.notifications else ()
 
     def describe(self) -> Iterable[Metric]:
         """No metrics, so that the registry does not read the store when the process starts."""
@@ -65,8 +68,8 @@ class StoreCollector(Collector):
         yield _gauge("helios_recent_flows", "Flow instances of the last 15 minutes, by status", recent, "status")
         yield _match_rate(counts)
         yield _amount_at_risk(counts)
-        yield from _time_to_match(recent)
-        yield _silent(silent(self._services.reader.minutes(now - LOOKBACK), now))
+        yield _time_to_match(recent)
+        yield _silent(self._services.sources, silent(self._services.reader.minutes(now - LOOKBACK), now))
         totals = self._services.reader.totals(now)
         dead_letters = GaugeMetricFamily(
             "helios_dead_letters", "Deliveries that did not become events", labels=["status"]
@@ -74,12 +77,30 @@ class StoreCollector(Collector):
         dead_letters.add_metric(["rejected"], totals.rejected)
         dead_letters.add_metric(["contradictory"], totals.contradictory)
         yield dead_letters
+        yield from _attention(self._services.incidents.attention(now), self._receivers)
         yield from _consumers(self._services.outbox.consumers(*expected(self._services.settings)), now)
 
 
 def expected(settings: Settings) -> list[str]:
     """The consumers that these settings require, whether or not they have ever run."""
     return [KAFKA] * bool(settings.kafka_brokers) + [GATEWAY] * bool(settings.relay_queue_url)
+
+
+def _attention(attention: Attention, receivers: Iterable[str]) -> Iterator[Metric]:
+    incidents = GaugeMetricFamily(
+        "helios_incidents", "Open incidents by severity, without the snoozed ones", labels=["severity"]
+    )
+    for severity, number in attention.incidents.items():
+        incidents.add_metric([severity], number)
+    yield incidents
+    failing = GaugeMetricFamily(
+        "helios_failing_notifications",
+        "Notifications of incidents that wait for another attempt, or were given up within the last hour",
+        labels=["receiver"],
+    )
+    for receiver in sorted({*receivers, *attention.failing}):
+        failing.add_metric([receiver], attention.failing.get(receiver, 0))
+    yield failing
 
 
 def _consumers(consumers: Sequence[Consumer], now: datetime) -> Iterator[Metric]:
@@ -143,29 +164,30 @@ def _largest(amounts: Mapping[str, float]) -> dict[str, float]:
     return largest
 
 
-def _silent(silent_sources: Sequence[str]) -> Metric:
+def _silent(sources: Sources, silent_sources: Sequence[str]) -> Metric:
     family = GaugeMetricFamily(
-        "helios_source_silent", "1 if a cloud sends no events while other clouds do, else 0", labels=["source"]
+        "helios_source_silent", "1 if a source sends no events while other sources do, else 0", labels=["source"]
     )
-    for source in SOURCES:
+    for source in sources:
         family.add_metric([source], source in silent_sources)
     return family
 
 
-def _time_to_match(counts: Sequence[FlowCount]) -> Iterator[Metric]:
-    """A histogram as gauges, for histogram_quantile without rate(): the period moves, so no rate can be taken."""
-    name, period = "helios_flow_time_to_match_seconds", "flow instances of the last 15 minutes"
-    buckets = GaugeMetricFamily(
-        f"{name}_bucket", f"Matched {period}, by time from the first leg", labels=["flow", "le"]
+def _time_to_match(counts: Sequence[FlowCount]) -> Metric:
+    """The times as a gauge histogram (OpenMetrics): the period moves, so its values fall, and no rate can be taken.
+
+    Prometheus' text format has no such type and shows it as a histogram, whose sum and count are ``_gsum`` and
+    ``_gcount``.
+    """
+    family = GaugeHistogramMetricFamily(
+        "helios_flow_time_to_match_seconds",
+        "Matched flow instances of the last 15 minutes, by time from the first leg; not for rate()",
+        labels=["flow"],
     )
-    numbers = GaugeMetricFamily(f"{name}_count", f"Matched {period}", labels=["flow"])
-    sums = GaugeMetricFamily(f"{name}_sum", f"Total time to match of {period}", labels=["flow"])
     for flow in sorted({count.flow for count in counts if count.what == "match"}):
         by_bound = {count.value: count for count in counts if count.flow == flow and count.what == "match"}
-        total = 0
-        for bound in MATCH_BOUNDS:
-            total += by_bound[bound].instances if bound in by_bound else 0
-            buckets.add_metric([flow, "+Inf" if bound == "inf" else bound], total)
-        numbers.add_metric([flow], total)
-        sums.add_metric([flow], sum(count.seconds for count in by_bound.values()))
-    yield from (buckets, numbers, sums)
+        totals = accumulate(by_bound[bound].instances if bound in by_bound else 0 for bound in MATCH_BOUNDS)
+        bounds = ("+Inf" if bound == "inf" else bound for bound in MATCH_BOUNDS)
+        seconds = sum(count.seconds for count in by_bound.values())
+        family.add_metric([flow], list(zip(bounds, map(float, totals), strict=True)), gsum_value=seconds)
+    return family

@@ -14,24 +14,32 @@ from helios.api.receive import Content, receive
 from helios.auth.authenticator import Authenticator, Refused
 from helios.auth.webhook_auth import WebhookAuth
 from helios.errors import Retryable
-from helios.model.events import Channel, Delivery
+from helios.model.events import Channel, Delivery, entry_point
+from helios.model.sources import SourceDeclaration
+from helios.normalise import BODY_BYTES
 
-Count = Callable[[Channel, str, str], None]
-"""Takes a channel, an authenticator, and a result: ``admitted``, ``loopback``, ``undecided`` or the refusal's code.
+Count = Callable[[str, str, str], None]
+"""Takes an entry point, an authenticator, and a result: ``admitted``, ``loopback``, ``undecided`` or a refusal's code.
 
 The name of the authenticator is empty if the request had no credentials to check.
 """
 
 
+LARGE_BODY_BYTES = 128 * 1024
+"""A larger body is divided by a thread, so that the requests of others continue meanwhile."""
+
+
 class WebhookReceiver:
     """Turns the requests of authenticated senders into deliveries; every webhook uses it."""
 
-    def __init__(self, webhook_auth: WebhookAuth, *, max_body_bytes: int, dashboard_origin: str, count: Count) -> None:
+    def __init__(
+        self, webhook_auth: WebhookAuth, *, max_body_bytes: int | None, dashboard_origin: str, count: Count
+    ) -> None:
         """Build it.
 
         Args:
             webhook_auth: the authenticators of each channel.
-            max_body_bytes: the largest body.
+            max_body_bytes: the largest body; None: the largest that a cloud sends to the channel.
             dashboard_origin: the web origin of the dashboard.
             count: called with each result.
         """
@@ -40,38 +48,53 @@ class WebhookReceiver:
         self._dashboard_origin = dashboard_origin
         self._count = count
 
-    async def deliveries(self, request: Request, channel: Channel) -> Sequence[Delivery]:
+    async def deliveries(
+        self, request: Request, channel: Channel, declaration: SourceDeclaration | None = None
+    ) -> Sequence[Delivery]:
         """The deliveries in a request of an authenticated sender.
+
+        Args:
+            request: the request.
+            channel: the format of the body.
+            declaration: the declared source whose endpoint it is; None: the endpoint is that of the channel.
 
         Raises:
             Refused: the sender is not authenticated for this channel.
             Retryable: the credentials can't be checked now, because a key is unavailable.
         """
-        return (await self.admit(request, channel)).deliveries(channel)
+        content = await self.admit(request, channel, declaration)
+        if len(content.body) <= LARGE_BODY_BYTES:
+            return content.deliveries(channel, declaration)
+        return await run_in_threadpool(content.deliveries, channel, declaration)
 
-    async def admit(self, request: Request, channel: Channel) -> Content:
+    async def admit(self, request: Request, channel: Channel, declaration: SourceDeclaration | None = None) -> Content:
         """The content of a request of an authenticated sender.
 
         Raises:
             Refused: the sender is not authenticated for this channel.
             Retryable: the credentials can't be checked now, because a key is unavailable.
         """
-        name = ""
+        name, endpoint = "", entry_point(channel, declaration)
         try:
             local = is_local(request, self._dashboard_origin)
-            name, authenticator = self._auth.authenticator(channel, request.headers, local=local)
+            name, authenticator = self._auth.authenticator(
+                channel, request.headers, local=local, declaration=declaration
+            )
             if authenticator and not authenticator.reads_body:
                 await _check(authenticator, request.headers, b"")
-            content = await receive(request, self._max_body_bytes)
+            limit = self._max_body_bytes or BODY_BYTES[channel]
+            content = await receive(request, limit, declaration)
             if authenticator and authenticator.reads_body:
-                content = await _check_body(authenticator, request.headers, content, self._max_body_bytes)
+                declared = declaration.headers if declaration else ()
+                verified = await _check_body(authenticator, request.headers, content, limit)
+                content = content.signed(verified, declared)
         except Refused as error:
-            self._count(channel, name, error.code)
+            self._count(endpoint, name, error.code)
             raise
         except Retryable:
-            self._count(channel, name, "undecided")
+            self._count(endpoint, name, "undecided")
             raise
-        self._count(channel, name, "admitted" if authenticator else "loopback")
+        self._count(endpoint, name, "admitted" if authenticator else "loopback")
         return content
 
 
@@ -81,13 +104,11 @@ async def _check(authenticator: Authenticator, headers: Mapping[str, str], body:
     return authenticator.check(headers, body)
 
 
-async def _check_body(
-    authenticator: Authenticator, headers: Mapping[str, str], content: Content, limit: int
-) -> Content:
+async def _check_body(authenticator: Authenticator, headers: Mapping[str, str], content: Content, limit: int) -> bytes:
     """The verified part of the content: what was verified is what is stored."""
     if content.too_large:
         raise Refused(f"The body is larger than {limit} bytes.", status=413, code="oversized")
-    return content.signed(await _check(authenticator, headers, content.body))
+    return await _check(authenticator, headers, content.body)
 
 
 HOST = re.compile(

@@ -27,7 +27,15 @@ class BearerToken:
     reads_body = False
     may_wait = True
 
-    def __init__(self, keys: KeySet, *, issuers: Collection[str], audience: str, permit: Permit) -> None:
+    def __init__(
+        self,
+        keys: KeySet,
+        *,
+        issuers: Collection[str],
+        audience: str,
+        permit: Permit,
+        token_type: str | None = None,
+    ) -> None:
         """Take the claims that a token must have.
 
         Args:
@@ -35,11 +43,14 @@ class BearerToken:
             issuers: every spelling of its own name that the issuer uses.
             audience: the audience that the token must name.
             permit: checks the other claims.
+            token_type: the type that the header ``typ`` must name; None: any. An ID token has the same issuer, and may
+                have the same audience: its type tells it from an access token (RFC 9068, section 4).
         """
         self._keys = keys
         self._issuers = issuers
         self._audience = audience
         self._permit = permit
+        self._token_type = token_type
 
     def applies(self, headers: Headers) -> bool:
         """Whether the request has a bearer token."""
@@ -63,7 +74,9 @@ class BearerToken:
                 f"The token is too long. Send one of at most {MAX_TOKEN_CHARACTERS} characters.", code="oversized"
             )
         try:
-            key_id = jwt.get_unverified_header(token).get("kid")
+            header = jwt.get_unverified_header(token)
+            self._check_type(header.get("typ"))
+            key_id = header.get("kid")
             key = self._keys.get(key_id) if isinstance(key_id, str) else None
             if key is None:
                 raise Refused(
@@ -82,6 +95,20 @@ class BearerToken:
         except jwt.PyJWTError as error:
             reason, code = _reason(error)
             raise Refused(reason, code=code) from error
+
+    def _check_type(self, name: object) -> None:
+        if self._token_type is None:
+            return
+        if not isinstance(name, str) or _media_type(name) != _media_type(self._token_type):
+            raise Refused(
+                f"The token's header typ is not {self._token_type}. Send an access token, not an ID token.",
+                code="wrong_type",
+            )
+
+
+def _media_type(name: str) -> str:
+    """The type without the prefix that a header may leave out, in lower case (RFC 7515, section 4.1.9)."""
+    return name.lower().removeprefix("application/")
 
 
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str, str], ...] = (
@@ -140,6 +167,20 @@ def permit_service_account(email: str) -> Permit:
         if _claim(claims, "email", str) != email or _claim(claims, "email_verified", bool) is not True:
             raise Refused(
                 "The token is from another service account. Use the one that is configured for this endpoint.",
+                status=403,
+                code="wrong_account",
+            )
+
+    return permit
+
+
+def permit_subject(subject: str) -> Permit:
+    """Accept only this subject of the issuer."""
+
+    def permit(claims: Mapping[str, Any]) -> None:
+        if _claim(claims, "sub", str) != subject:
+            raise Refused(
+                "The token is from another subject. Use the one that is configured for this endpoint.",
                 status=403,
                 code="wrong_account",
             )

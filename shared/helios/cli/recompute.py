@@ -5,11 +5,14 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from helios import bootstrap
-from helios.cli.terminal import write_json, write_line
+from helios.cli import database
+from helios.cli.listing import format_options, write_for_programs
+from helios.cli.terminal import write_line
 from helios.cli.times import TIME_FORMAT, moment
 from helios.errors import ConfigurationError
 from helios.model.events import EventFilter
-from helios.services.recompute import recompute
+from helios.services.recompute import RecomputeResult, recompute
+from helios.services.reconciler import Reconciler
 
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -27,34 +30,40 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--until", type=moment, metavar="TIME", help=f"only events received before this time, {TIME_FORMAT}"
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would change, and change nothing")
-    parser.add_argument(
-        "--json", action="store_true", help="print a JSON line for each instance that changes, instead of counts"
-    )
+    format_options(parser)
     parser.set_defaults(run=_recompute)
 
 
 def _recompute(options: argparse.Namespace) -> None:
-    services = bootstrap.build(bootstrap.configure())
+    services, archive = bootstrap.with_archive(bootstrap.build(database.configure()))
     try:
+        services.rules.refresh()
         if options.flow not in {None, *services.reconciler.evaluators}:
             raise ConfigurationError(f"--flow: no flow is named {options.flow!r}")
-        result = recompute(
-            EventFilter(since=options.since, until=options.until),
-            datetime.now(UTC),
-            flow=options.flow,
-            reader=services.reader,
-            store=services.store,
-            reconciler=services.reconciler,
-            notifier=services.notifier,
-            dry_run=options.dry_run,
-        )
+
+        def by_rules(reconciler: Reconciler) -> RecomputeResult:
+            return recompute(
+                EventFilter(since=options.since, until=options.until),
+                datetime.now(UTC),
+                flow=options.flow,
+                reader=services.reader,
+                store=services.store,
+                reconciler=reconciler,
+                notifier=services.notifier,
+                dry_run=options.dry_run,
+            )
+
+        result = services.rules.apply(by_rules)
     finally:
+        if archive:
+            archive.close()
         services.listener.close()
         services.close()
-    if options.json:
-        for (flow, key), (before, after) in sorted(result.changes.items()):
-            line = {"flow": flow, "key": key, "before": before, "after": after}
-            write_json(line)
+    changes = [
+        {"flow": flow, "key": key, "before": before, "after": after}
+        for (flow, key), (before, after) in sorted(result.changes.items())
+    ]
+    if write_for_programs(options, changes, ("flow", "key", "before", "after")):
         return
     verb = "would change" if options.dry_run else "changed"
     write_line(f"{result.events:,} events read; {len(result.changes):,} flow instances {verb}")

@@ -4,16 +4,17 @@ import argparse
 import signal
 import time
 
-import msgspec
-
 from helios import bootstrap, logs
-from helios.cli.client import Client
-from helios.cli.flows import client, common_options, positive_int
+from helios.cli import database
+from helios.cli.flows import client, common_options, positive_int, source_name
+from helios.cli.listing import write_for_programs
 from helios.cli.terminal import note, write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment, utc_text
+from helios.client import Client
 from helios.errors import ConfigurationError
-from helios.model.events import SOURCES
 from helios.model.replay import Matching, ReplayFilter, ReplayJob, ReplayRequest, Target
+from helios.model.sources import BUILT_IN
+from helios.ports.leases import PATIENCE_SECONDS
 
 POLL_SECONDS = 0.5
 PROGRESS_SECONDS = 10.0
@@ -30,15 +31,15 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     target = start.add_mutually_exclusive_group(required=True)
     target.add_argument("--to-watchers", action="store_true", help="to the live stream's clients, marked as a replay")
     target.add_argument("--to-webhook", metavar="URL", help="to a webhook on a host of HELIOS_REPLAY_HOSTS")
-    target.add_argument("--to-cloud", choices=SOURCES, help="back to this cloud's topic in HELIOS_REPLAY_TOPICS")
-    start.add_argument("--source", choices=SOURCES, help="only events of this cloud")
+    target.add_argument("--to-cloud", choices=BUILT_IN, help="back to this cloud's topic in HELIOS_REPLAY_TOPICS")
+    start.add_argument("--source", type=source_name, metavar="NAME", help="only events of this source")
     start.add_argument("--type", help="only events of this type")
     start.add_argument("--order", metavar="ID", help="only events of this order")
     period_options(start)
     rate_options(start, per_second=100)
     start.set_defaults(run=_start)
 
-    listing = actions.add_parser("list", help="list the jobs, the newest first", parents=common)
+    listing = actions.add_parser("list", help="list the jobs, the newest first", parents=[common_options(lists=True)])
     listing.add_argument("--limit", type=positive_int, default=20, metavar="N", help="at most N lines (%(default)s)")
     listing.set_defaults(run=_list)
     for name, run, text in (
@@ -81,18 +82,18 @@ def rate_options(parser: argparse.ArgumentParser, *, per_second: int) -> None:
 def start_job(options: argparse.Namespace, api: Client, request: ReplayRequest) -> None:
     """Start a job and wait for its end, or only count what it would send; Ctrl-C does not stop the job."""
     if options.dry_run:
-        matching = api.post("replays", msgspec.structs.replace(request, dry_run=True), Matching)
+        matching = api.count_replay(request)
         if options.json:
             write_json(matching)
         else:
             write_line(_matching_line(matching))
         return
-    job = api.post("replays", request, ReplayJob)
+    job = api.start_replay(request)
     note(f"started replay job {job.id}; it continues when this command ends: helios replay show {job.id}")
     reported_at = time.monotonic()
     while job.state == "running" and not options.detach:
         time.sleep(POLL_SECONDS)
-        job = api.get(f"replays/{job.id}", ReplayJob)
+        job = api.replay(job.id)
         if time.monotonic() - reported_at > PROGRESS_SECONDS:
             reported_at = time.monotonic()
             note(_job_line(job))
@@ -126,28 +127,30 @@ def _start(options: argparse.Namespace) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    for job in client(options).items("replays", ReplayJob, limit=options.limit):
-        _print(options, job)
+    jobs = client(options).replays(limit=options.limit)
+    if not write_for_programs(options, jobs, ReplayJob.__struct_fields__):
+        for job in jobs:
+            write_line(_job_line(job))
 
 
 def _show(options: argparse.Namespace) -> None:
-    _print(options, client(options).get(f"replays/{options.id}", ReplayJob))
+    _print(options, client(options).replay(options.id))
 
 
 def _cancel(options: argparse.Namespace) -> None:
-    _print(options, client(options).post(f"replays/{options.id}/cancel", None, ReplayJob))
+    _print(options, client(options).cancel_replay(options.id))
 
 
 def _run(_: argparse.Namespace) -> None:
     """Work in this process, with or without an API; only one process works on jobs at a time."""
-    settings = bootstrap.configure()
+    settings = database.configure()
     logs.configure(settings.log_level)
     services = bootstrap.build(settings)
     worker = bootstrap.replay_worker(services)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: worker.stop())
     try:
-        if not worker.run():
+        if not worker.run(patience_seconds=PATIENCE_SECONDS):
             note("another process is working on the jobs")
     finally:
         services.close()

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from helios.model.access import describe
 from helios.model.tokens import Token
 
 Action = Literal[
@@ -14,6 +15,16 @@ Action = Literal[
     "replay_finished",
     "token_created",
     "token_revoked",
+    "erased",
+    "flow_instances_resolved",
+    "incident_acknowledged",
+    "incident_snoozed",
+    "incident_assigned",
+    "flow_version_saved",
+    "flow_version_previewed",
+    "flow_version_approved",
+    "recovery_started",
+    "recovery_ended",
 ]
 
 
@@ -29,7 +40,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 def token_created(token: Token, actor: str) -> AuditEntry:
     """The entry for a new token."""
-    detail = f"{', '.join(token.scopes)}, until {token.expires_at or 'it is revoked'}"
+    limits = f" ({describe(token.visibility)})" if token.visibility.is_limited else ""
+    detail = f"{', '.join(token.scopes)}{limits}, until {token.expires_at or 'it is revoked'}"
     return AuditEntry(
         at=token.created_at, actor=actor, action="token_created", subject=f"token {token.name}", detail=detail
     )

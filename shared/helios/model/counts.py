@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from helios.model.events import Source, SourceOrUnknown
+from helios.model.sources import Source
 
 OTHER_TYPES = "*"
 """The type of a count that combines several types."""
@@ -24,7 +24,7 @@ class Count(msgspec.Struct, kw_only=True):
     """
 
     minute: datetime
-    source: SourceOrUnknown
+    source: Source
     type: str
     stored: int = 0
     duplicate: int = 0
@@ -51,7 +51,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """The sums of all counts.
 
     Attributes:
-        events_by_source: stored events by cloud; every cloud is listed.
+        events_by_source: stored events by source, of every source that has sent one.
         stored: all stored events.
         duplicate: deliveries of events that were already stored.
         contradictory: deliveries whose content differs from the stored event.
@@ -73,7 +73,7 @@ class MinuteCount(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of one minute, all types of a cloud together; ``minute`` is the minute of ``received_at``, UTC."""
 
     minute: datetime
-    source: SourceOrUnknown
+    source: Source
     stored: int
     duplicate: int
     contradictory: int

@@ -2,20 +2,34 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import msgspec
+from msgspec import Meta
 
-from helios.model.events import Event, Source
+from helios.model.events import Event
+from helios.model.sources import Source
 
 FlowStatus = Literal["open", "matched", "matched_late", "mismatched", "incomplete"]
 STATUSES: tuple[FlowStatus, ...] = get_args(FlowStatus)
 SETTLED: tuple[FlowStatus, ...] = ("matched", "matched_late", "mismatched", "incomplete")
+MAX_ASSIGNEE_CHARS = 128
+
+Assignee = Annotated[str, Meta(min_length=1, max_length=MAX_ASSIGNEE_CHARS, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A person or a team that works on a flow instance or an incident."""
+
 PROBLEMS: tuple[FlowStatus, ...] = ("mismatched", "incomplete")
 """The verdicts of instances whose clouds do not agree, or of which an event is missing."""
 
-IssueKind = Literal["missing", "late", "duplicate", "contradictory", "mismatch"]
+IssueKind = Literal["missing", "late", "duplicate", "contradictory", "mismatch", "excess", "out_of_order", "gap"]
 ISSUE_KINDS: tuple[IssueKind, ...] = get_args(IssueKind)
+
+ResolutionState = Literal["unresolved", "reopened", "accepted", "written_off"]
+"""What people decided about an instance. ``reopened``: decided, but later evidence has changed the instance."""
+
+RESOLUTION_STATES: tuple[ResolutionState, ...] = get_args(ResolutionState)
+HARMLESS: tuple[IssueKind, ...] = ("late", "duplicate", "contradictory")
+"""The issues that make no instance a problem by themselves. Every other issue is the cause of a verdict."""
 
 LegState = Literal["present", "late", "pending", "missing"]
 
@@ -28,9 +42,12 @@ class FlowLeg(msgspec.Struct, frozen=True, kw_only=True):
         source: the cloud that sends it; None if any cloud may, and none has.
         type: the event type.
         optional: whether the instance is complete without it.
-        state: ``pending``: not received, before the deadline. ``missing``: not received, after the deadline.
-            ``late``: received after the window.
+        state: ``pending``: not received, or not all of its parts, before the deadline; or a rule waits for more of it.
+            ``missing``: not received, or not all of its parts, after the deadline. ``late``: received after the window.
+        parts: the number of its parts that have arrived: at most 1, unless the leg is declared with several.
+        expected: the fewest parts with which the leg is complete; 0 if the leg is not expected.
         event_id: the id of its first event.
+        producer: the producer of that event.
         time: when that event happened in the cloud, UTC.
         received_at: when Helios received that event, UTC.
         fields: the payload's own scalar fields, as text.
@@ -42,7 +59,10 @@ class FlowLeg(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     optional: bool
     state: LegState
+    parts: int
+    expected: int
     event_id: str | None
+    producer: str | None
     time: datetime | None
     received_at: datetime | None
     fields: dict[str, str]
@@ -53,11 +73,14 @@ class FlowIssue(msgspec.Struct, frozen=True, kw_only=True):
     """A problem of a flow instance.
 
     Attributes:
-        kind: the kind of problem.
+        kind: the kind of problem. ``excess``: a leg has more parts than expected. ``out_of_order``: an event happened
+            before one that must precede it. ``gap``: numbers are absent from the sequence of a producer.
         legs: the names of the legs concerned.
         field: the field concerned; None if there is none.
         values: by leg, the value of the field, the seconds of lateness, or the number of deliveries; for
-            ``contradictory``, the values by the number of the variant.
+            ``contradictory``, the values by the number of the variant; for a ``mismatch`` of expressions, their values
+            by expression; for ``missing`` and ``excess`` of a leg with several parts, the number of its parts by leg,
+            and of those ``expected``; for ``gap``, the absent numbers by leg.
         detail: the issue in plain words.
     """
 
@@ -66,6 +89,26 @@ class FlowIssue(msgspec.Struct, frozen=True, kw_only=True):
     field: str | None
     values: dict[str, str]
     detail: str
+
+
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
+    """The work on one flow instance so far.
+
+    Attributes:
+        state: the decision, and whether it still holds.
+        assignee: the person who works on it.
+        reason: why the last decision was made.
+        version: the version of the instance that was decided on; later evidence has a later version.
+        changed_at: when it was last changed, UTC.
+        changed_by: the actor of that change.
+    """
+
+    state: ResolutionState
+    assignee: str | None = None
+    reason: str | None = None
+    version: int | None = None
+    changed_at: datetime
+    changed_by: str
 
 
 class FlowInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +127,7 @@ class FlowInstance(msgspec.Struct, frozen=True, kw_only=True):
         time_to_match_seconds: seconds from the first leg to the last; None unless the instance matched.
         legs: the legs in the order of their declaration.
         issues: the problems, if any.
+        resolution: what people have decided about it; None: nobody has worked on it.
     """
 
     flow: str
@@ -98,6 +142,7 @@ class FlowInstance(msgspec.Struct, frozen=True, kw_only=True):
     time_to_match_seconds: float | None
     legs: list[FlowLeg]
     issues: list[FlowIssue]
+    resolution: Resolution | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +155,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         leg: the name of the leg, if any.
         source: the cloud that sent the event.
         event_id: the id of the event.
+        producer: the producer of the event.
         version: the number of the verdict, from 1.
         status: the verdict.
         detail: the step in words.
@@ -120,6 +166,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     leg: str | None = None
     source: Source | None = None
     event_id: str | None = None
+    producer: str | None = None
     version: int | None = None
     status: FlowStatus | None = None
     detail: str
@@ -131,10 +178,12 @@ class FlowInstanceDetails(FlowInstance, frozen=True, kw_only=True):
     Attributes:
         events: the stored events, the first received first.
         timeline: the steps, in order of time.
+        rebuilt: true if the instance was removed after its time, and follows again from its events; otherwise absent.
     """
 
     events: list[Event]
     timeline: list[Step]
+    rebuilt: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class KeyedIssue(FlowIssue, frozen=True, kw_only=True):
@@ -213,12 +262,18 @@ class FlowFilter(msgspec.Struct, frozen=True, kw_only=True):
         status: its verdict is one of these.
         issue: it has an issue of one of these kinds.
         key: its key begins with this text.
+        resolution: its resolution has one of these states.
+        assignee: the person to whom it is assigned.
+        cause: its verdict has the cause with this key.
     """
 
     flow: tuple[str, ...] = ()
     status: tuple[FlowStatus, ...] = ()
     issue: tuple[IssueKind, ...] = ()
     key: str | None = None
+    resolution: tuple[ResolutionState, ...] = ()
+    assignee: str | None = None
+    cause: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 

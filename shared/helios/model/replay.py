@@ -10,7 +10,8 @@ from msgspec import Meta
 from helios.errors import Rejected
 from helios.model.audit import Action, AuditEntry
 from helios.model.dead_letters import DeadLetterFilter
-from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter, Source, SourceOrUnknown
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, EventFilter
+from helios.model.sources import BuiltIn, SourceName
 
 What = Literal["events", "dead_letters"]
 TargetKind = Literal["relay", "webhook", "cloud", "ingest"]
@@ -46,7 +47,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     kind: TargetKind
     url: Annotated[str, Meta(max_length=2048)] | None = None
-    cloud: Source | None = None
+    cloud: BuiltIn | None = None
 
 
 class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class ReplayFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ``type`` and ``order_id`` apply to events; ``status``, ``field`` and ``reason`` apply to dead letters.
     """
 
-    source: SourceOrUnknown | None = None
+    source: SourceName | None = None
     type: Annotated[str, Meta(max_length=MAX_NAME_CHARS)] | None = None
     order_id: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
     status: Literal["rejected"] | None = None
@@ -106,6 +107,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, order=True):
     received_at: datetime
     source: str
     id: str
+    producer: str = ""
 
 
 class ReplayJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from decimal import Decimal
 import msgspec
 
 from helios.model.counts import Count
-from helios.model.events import Event, Key, Source
+from helios.model.events import Event, Key
 from helios.model.flows import FlowStatus, IssueKind
+from helios.model.sources import Source
 
 MAX_FRAME_EVENTS = 100
 """Maximum number of events that a frame shows; its counts are exact all the same."""
@@ -21,6 +22,7 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of the live feed: an event without its payload."""
 
     source: Source
+    producer: str
     id: str
     type: str
     subject: str | None
@@ -77,6 +79,54 @@ class StreamFrame(Frame, frozen=True, kw_only=True):
 
     position: int
     published_at: datetime
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="hello"):
+    """The first message of a WebSocket, and one after each reset of the stream.
+
+    Attributes:
+        position: the latest position. Below the client's own, the stream was reset: the client starts from here.
+    """
+
+    position: int
+
+
+class NewFrames(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="frames"):
+    """New frames.
+
+    Attributes:
+        frames: in the order of their positions. A relay that was restarted sends some again.
+    """
+
+    frames: list[StreamFrame]
+
+
+class Reached(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="position"):
+    """The stream has frames that exceed a message, or that this client's token may not see whole.
+
+    Attributes:
+        position: the latest position; ``/api/v1/frames`` has the frames up to it.
+    """
+
+    position: int
+
+
+class Pong(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="pong"):
+    """The answer to a ``Ping``.
+
+    Attributes:
+        position: the latest position.
+    """
+
+    position: int
+
+
+class Ping(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ping"):
+    """A client's question whether the connection still works."""
+
+
+Message = Hello | NewFrames | Reached | Pong
+"""What a WebSocket sends to its client."""
 
 
 class StreamEvents(msgspec.Struct, frozen=True, kw_only=True):

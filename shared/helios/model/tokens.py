@@ -8,8 +8,11 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-Scope = Literal["read", "replay", "admin"]
-"""``read``: every query and the live stream. ``replay``: also replays. ``admin``: everything."""
+from helios.model.access import EVERYTHING, Visibility
+
+Scope = Literal["read", "replay", "resolve", "rules", "admin"]
+"""``read``: every query and the live stream. ``replay``: also replays. ``resolve``: also works on incidents. ``rules``:
+also edits and approves flows. ``admin``: everything."""
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
@@ -31,6 +34,7 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the name of its owner, which is the actor in the audit log.
         scopes: what the token may be used for.
+        visibility: what a token with the scopes ``read`` and ``resolve`` lets its holder see, and change.
         created_at: when it was created, UTC.
         expires_at: from when on it is invalid; None: it does not expire.
         revoked_at: when it was revoked; None: it is not revoked.
@@ -43,10 +47,23 @@ class Token(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    visibility: Visibility = EVERYTHING
 
     def is_valid(self, now: datetime) -> bool:
         """Whether the token is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+class TicketHolder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The client to whom a ticket was issued.
+
+    Attributes:
+        name: the name of the client.
+        visibility: what the client may see.
+    """
+
+    name: str
+    visibility: Visibility = EVERYTHING
 
 
 def mint() -> str:
@@ -63,7 +80,5 @@ def digest(token: str) -> str:
 
 
 def grants(scopes: tuple[Scope, ...], scope: Scope) -> bool:
-    """Whether the scopes include this scope: ``admin`` includes all, and ``replay`` includes ``read``."""
-    if "admin" in scopes:
-        return True
-    return scope in scopes or (scope == "read" and "replay" in scopes)
+    """Whether the scopes include this scope: ``admin`` includes all, and every scope includes ``read``."""
+    return "admin" in scopes or scope in scopes or (scope == "read" and bool(scopes))

@@ -2,42 +2,66 @@
 
 import hashlib
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import Meta, Raw
 
 from helios.errors import UNREADABLE, Rejected
-from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS, Delivery, Event, Source
+from helios.model.events import MAX_ID_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS, Delivery, Event
+from helios.model.payload import decimal, inner_json, number, reference
+from helios.model.sources import Source
+from helios.normalise import scan
+from helios.normalise.times import utc
 
 T = TypeVar("T")
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
+Producer = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT_CHARS)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
-Time = Annotated[datetime, Meta(tz=True)]
 
-_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
-_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+BOM: Final = b"\xef\xbb\xbf"
+"""The byte order mark of UTF-8, which a reader may ignore (RFC 8259, section 8.1)."""
 
-_AMOUNT_CHARS = 40
-_AMOUNT_DIGITS = 18
+_MISSING: Final = re.compile(r"Object missing required field `(?P<name>[^`]+)`")
+_PATH: Final = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_TYPE: Final = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<found>[^`]+)`")
+_UNKNOWN: Final = re.compile(r"Object contains unknown field `(?P<name>[^`]+)`")
+_SHORTER: Final = re.compile(r"Expected `str` of length >= 1")
+_LONGER: Final = re.compile(r"Expected `str` of length <= (?P<most>\d+)")
+_SYNTAX: Final = re.compile(r"JSON is malformed: (?P<fault>.+) \(byte (?P<byte>\d+)\)")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_HALF: Final = re.compile(rb"(?<!\\)(?:\\\\)*(?P<half>\\u[dD](?:[89abAB]..(?!\\u[dD][c-fC-F])|[c-fC-F]..))")
+"""Half of a surrogate pair: a string that was cut within a character."""
 
+_TYPE_NAMES: Final = {
+    "str": "a string",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
 
-Reference = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | int
+_AMOUNT_BYTES: Final = 42
 
 
 class _Known(msgspec.Struct, gc=False):
-    """The payload fields that Helios shows, in both common spellings, with their usual types."""
+    """The payload fields that Helios shows, in each of their ``spellings``, with their usual types."""
 
-    order_id: Reference | UnsetType = UNSET
-    orderId: Reference | UnsetType = UNSET  # noqa: N815 - the sender's spelling
-    customer_id: Reference | UnsetType = UNSET
-    customerId: Reference | UnsetType = UNSET  # noqa: N815 - the sender's spelling
+    order_id: str | int | None = None
+    orderId: str | int | None = None  # noqa: N815 - the sender's spelling
+    OrderId: str | int | None = None
+    customer_id: str | int | None = None
+    customerId: str | int | None = None  # noqa: N815 - the sender's spelling
+    CustomerId: str | int | None = None
     amount: Raw = Raw()
+    Amount: Raw = Raw()
 
 
 class _AnyType(msgspec.Struct, gc=False):
@@ -45,16 +69,20 @@ class _AnyType(msgspec.Struct, gc=False):
 
     order_id: Raw = Raw()
     orderId: Raw = Raw()  # noqa: N815 - the sender's spelling
+    OrderId: Raw = Raw()
     customer_id: Raw = Raw()
     customerId: Raw = Raw()  # noqa: N815 - the sender's spelling
+    CustomerId: Raw = Raw()
     amount: Raw = Raw()
+    Amount: Raw = Raw()
 
 
 _known = msgspec.json.Decoder(_Known)
 _any_type = msgspec.json.Decoder(_AnyType)
-_reference = msgspec.json.Decoder(Reference)
-_amount = msgspec.json.Decoder(Decimal)
+_reference = msgspec.json.Decoder(float_hook=decimal)
+_string = msgspec.json.Decoder(str)
 _anything = msgspec.json.Decoder(Raw)
+_null = Raw(b"null")
 _encode = msgspec.json.Encoder().encode
 _digest_of_nothing = hashlib.blake2b(digest_size=8)
 
@@ -77,7 +105,8 @@ def decode(decoder: msgspec.json.Decoder[T], text: bytes | Raw, *, within: str =
         reason, field = explain(str(error))
         raise Rejected(reason, field=_join(within, field)) from error
     except msgspec.DecodeError as error:
-        raise Rejected(f"is not valid JSON: {error}", field=within or "body") from error
+        place = scan.field_of(bytes(text), scan.is_unreadable)
+        raise Rejected(_syntax_fault(bytes(text), str(error)), field=_join(within, place)) from error
     except UnicodeDecodeError as error:
         raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=within or "body") from error
     except RecursionError as error:
@@ -91,10 +120,39 @@ def explain(message: str) -> tuple[str, str]:
     reason = _PATH.sub("", message)
     if missing := _MISSING.search(reason):
         return "is missing", _join(where, missing["name"])
+    if unknown := _UNKNOWN.fullmatch(reason):
+        return "is unknown: remove it, or correct its name", _join(where, unknown["name"])
+    if types := _TYPE.fullmatch(reason):
+        return _type_fault(types["expected"].split(" | "), types["found"]), where
+    if _SHORTER.fullmatch(reason):
+        return "is empty", where
+    if longer := _LONGER.fullmatch(reason):
+        return f"is longer than {longer['most']} characters", where
     return f"is invalid: {reason[0].lower()}{reason[1:]}", where
 
 
+def _type_fault(expected: list[str], found: str) -> str:
+    if found == "null":
+        return "is missing"
+    names = dict.fromkeys(_TYPE_NAMES.get(name, name) for name in expected if name != "null")
+    return f"is {_TYPE_NAMES.get(found, found)}: send {' or '.join(names)}"
+
+
+def _syntax_fault(text: bytes, message: str) -> str:
+    """What is wrong with a text that is not JSON. The decoder reports half of a pair as the end of its input."""
+    if half := _HALF.search(text):
+        return f"contains {half['half'].decode(errors='replace')}, half of a surrogate pair: send whole characters"
+    if not text.strip():
+        return "is empty: send JSON"
+    if syntax := _SYNTAX.fullmatch(message):
+        return f"is not valid JSON: {syntax['fault']} at byte {syntax['byte']}"
+    if message == "Input data was truncated":
+        return "is not valid JSON: it ends too early"
+    return f"is not valid JSON: {message[0].lower()}{message[1:]}"
+
+
 def _join(outer: str, inner: str) -> str:
+    """The path of a field; a path begins with ``body`` only if the body itself is at fault."""
     return ".".join(part for part in (outer, inner) if part) or "body"
 
 
@@ -108,33 +166,43 @@ def check_text(text: bytes, *, field: str = "body") -> None:
         try:
             text.decode()
         except UnicodeDecodeError as error:
-            raise Rejected(f"is not UTF-8: {error.reason} at byte {error.start}", field=field) from error
+            place = scan.field_of(text, lambda part: not _is_utf_8(part))
+            raise Rejected(
+                f"is not UTF-8: {error.reason} at byte {error.start}", field=_inside(field, place)
+            ) from error
     # Searching one byte is much faster than searching six, and most texts have no escapes.
     if b"\\" in text and b"\\u0000" in text and _NUL.search(text):
-        raise Rejected("contains a NUL character (\\u0000), which can't be stored: remove it", field=field)
+        place = scan.field_of(text, lambda part: bool(_NUL.search(part)))
+        raise Rejected(
+            "contains a NUL character (\\u0000), which can't be stored: remove it", field=_inside(field, place)
+        )
 
 
-def utc(moment: datetime) -> datetime:
-    """The same instant in UTC. If that is outside the calendar, the nearest time inside."""
-    if moment.tzinfo is UTC or moment.utcoffset() == timedelta(0):
-        return moment
+def _inside(field: str, place: str) -> str:
+    """A place within a field. The place within the body is a path of its own."""
+    return _join("" if field == "body" and place else field, place)
+
+
+def _is_utf_8(text: bytes) -> bool:
     try:
-        return moment.astimezone(UTC)
-    except OverflowError:  # the first and last day of the calendar
-        return moment.replace(tzinfo=UTC)
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def build(
     delivery: Delivery,
     *,
     source: Source,
+    producer: str,
     id: str,  # noqa: A002 - CloudEvents' word
     type: str,  # noqa: A002 - CloudEvents' word
     subject: str | None,
     time: datetime | None,
-    origin: str,
     data: bytes,
     data_field: str,
+    attributes: Mapping[str, str] | None = None,
 ) -> Event:
     """An event with these attributes, and with the payload fields that Helios shows, read from ``data`` (JSON text).
 
@@ -144,22 +212,23 @@ def build(
     Raises:
         Rejected: ``data`` is not JSON, or an attribute contains a NUL character.
     """
-    if "\0" in f"{id}{type}{subject}{origin}":
-        attributes = {"id": id, "type": type, "subject": subject or "", "source": origin}
-        field = next(name for name, value in attributes.items() if "\0" in value)
+    if "\0" in f"{id}{type}{subject}{producer}":
+        texts = {"id": id, "type": type, "subject": subject or "", "source": producer}
+        field = next(name for name, value in texts.items() if "\0" in value)
         raise Rejected("contains a NUL character, which can't be stored: remove it", field=field)
-    data = data.strip()
+    data = data.removeprefix(BOM).strip()
     order_id, customer_id, amount = _read_known(data, data_field)
     time = utc(time) if time else None
     return Event(
         source=source,
+        producer=producer,
         id=id,
         type=type,
         subject=subject or None,
         time=time or delivery.received_at,
         received_at=delivery.received_at,
-        origin=origin,
         data=Raw(data),
+        attributes=attributes or {},
         order_id=order_id,
         customer_id=customer_id,
         amount=_as_amount(amount),
@@ -196,46 +265,56 @@ def _read_known(data: bytes, data_field: str) -> tuple[str | None, str | None, R
     """The order id, the customer id and the amount in a payload."""
     if not data.startswith(b"{"):
         decode(_anything, data, within=data_field)
-        return None, None, Raw()
+        inner = inner_json(data)
+        if inner is None or scan.is_unreadable(inner):
+            return None, None, Raw()
+        data = inner
     try:
         known = _known.decode(data)
     except UNREADABLE:  # every payload is accepted; a field of another type is only not shown in its column
         raw = decode(_any_type, data, within=data_field)
-        order, customer = raw.order_id or raw.orderId, raw.customer_id or raw.customerId
-        return _as_reference(order), _as_reference(customer), raw.amount
-    order_id = known.orderId if known.order_id is UNSET else known.order_id
-    customer_id = known.customerId if known.customer_id is UNSET else known.customer_id
+        return (
+            _first(raw.order_id, raw.orderId, raw.OrderId),
+            _first(raw.customer_id, raw.customerId, raw.CustomerId),
+            _of(raw.amount, raw.Amount),
+        )
+    # The usual spelling first, without a call.
+    order_id, customer_id = known.order_id, known.customer_id
     return (
-        None if order_id is UNSET else _as_id(order_id),
-        None if customer_id is UNSET else _as_id(customer_id),
-        known.amount,
+        reference(order_id if order_id not in _UNSET else known.orderId or known.OrderId),
+        reference(customer_id if customer_id not in _UNSET else known.customerId or known.CustomerId),
+        _of(known.amount, known.Amount),
     )
 
 
-def _as_id(value: str | int) -> str | None:
-    """A business id as text; None if it has more than MAX_ID_CHARS, which no decoder checks of a number."""
-    text = str(value)
-    return text if len(text) <= MAX_ID_CHARS else None
+_UNSET: Final = (None, "")
+"""Values that serializers write for a field that is not set."""
 
 
-def _as_reference(value: bytes | Raw) -> str | None:
-    """A business id that was sent as text or as a number; None if it is neither."""
-    if not value:
-        return None
-    try:
-        return _as_id(_reference.decode(value))
-    except UNREADABLE:
-        return None  # every payload is accepted; the value is only not shown in this column
+def _of(amount: Raw, other: Raw) -> Raw:
+    return amount if amount and amount != _null else other
 
 
-def _as_amount(value: bytes | Raw) -> Decimal | None:
-    """An exact amount that was sent as a number or as text; None if it is neither, or too large to be an amount."""
-    if not value or len(value) > _AMOUNT_CHARS:
-        return None
-    try:
-        amount = _amount.decode(value)
-    except UNREADABLE:
-        return None
-    if amount.is_finite() and -_AMOUNT_DIGITS < amount.adjusted() < _AMOUNT_DIGITS:
-        return amount
+def _first(*values: Raw) -> str | None:
+    """The first of the values that is not null or empty, if it is a business id."""
+    for value in values:
+        if not value:
+            continue
+        try:
+            decoded = _reference.decode(value)
+        except UNREADABLE:
+            return None  # every payload is accepted; the value is only not shown in this column
+        if decoded not in _UNSET:
+            return reference(decoded)
     return None
+
+
+def _as_amount(value: Raw) -> Decimal | None:
+    """An exact amount that was sent as a number or as text; None if it is neither, or too large to be an amount."""
+    if not value or len(value) > _AMOUNT_BYTES:
+        return None
+    text = bytes(value)
+    try:
+        return number(_string.decode(text) if text.startswith(b'"') else text.decode())
+    except UNREADABLE:
+        return None

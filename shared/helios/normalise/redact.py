@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -11,15 +11,21 @@ from msgspec import Raw
 
 from helios.errors import UNREADABLE, Rejected
 from helios.model.events import Delivery, Event
+from helios.model.spellings import spelled_paths
 from helios.normalise import normalise
-from helios.normalise.cloudevents import is_binary
+from helios.normalise.beside import MESSAGE_HEADER
+from helios.normalise.cloudevents import DEFINED, is_binary
+from helios.normalise.declared import with_payload_fields
 from helios.normalise.fields import replace_data
 from helios.normalise.pubsub import is_unwrapped
 
-REDACTED: Final = b'"[redacted]"'
+REDACTED: Final = "[redacted]"
 
 Change = Callable[[bytes], bytes]
 """Maps JSON text to JSON text; text without a match is returned unchanged."""
+
+Notice = Callable[[bytes], str]
+"""Maps a body to the text that replaces it."""
 
 _anything = msgspec.json.Decoder(Raw)
 _object = msgspec.json.Decoder(dict[str, Raw])
@@ -30,14 +36,29 @@ _string = msgspec.json.Decoder(str)
 class Redaction:
     """Replaces the values of some fields in every payload; the bytes of all other values are unchanged."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
-        """Take the paths of the fields: names joined by dots. A path through an array applies to each element."""
+    def __init__(self, paths: Sequence[str], *, marker: str = REDACTED, withheld: Notice | None = None) -> None:
+        """Take the paths of the fields: names joined by dots. A path through an array applies to each element.
+
+        Args:
+            paths: the paths. Each name in them is found in every spelling of ``spellings``.
+            marker: replaces the values.
+            withheld: returns the text in place of a body that can't be read; by default its size and digest.
+        """
+        paths = [spelled for path in paths for spelled in spelled_paths(path)]
         self._paths = [path.split(".") for path in paths]
+        # As headers, attributes have names in lower case.
+        self._names = frozenset(path.lower() for path in paths)
+        self._text = marker
+        self._marker = _encode(marker)
+        self._notice = withheld or _not_stored
 
     def __call__(self, delivery: Delivery) -> Delivery:
         """The delivery with those values replaced. A delivery without a readable payload is returned unchanged."""
-        body = self._walk(delivery, self._payload)
-        return delivery if body == delivery.body else msgspec.structs.replace(delivery, body=body)
+        body = self._walk(delivery, self.payload)
+        headers = self.attributes(delivery.headers)
+        if body == delivery.body and headers == delivery.headers:
+            return delivery
+        return msgspec.structs.replace(delivery, body=body, headers=headers)
 
     def read(self, delivery: Delivery) -> tuple[Delivery, Event]:
         """The delivery and its event without those values.
@@ -49,16 +70,20 @@ class Redaction:
             Rejected: the delivery carries no event.
         """
         original = normalise(delivery)
-        data = self._payload(bytes(original.data))
+        data = self.payload(bytes(original.data))
+        attributes = self.attributes(original.attributes)
         redacted = self(delivery)
-        if data == bytes(original.data) and redacted is delivery:
+        if data == bytes(original.data) and attributes == original.attributes and redacted is delivery:
             return delivery, original
-        event = replace_data(original, data)
+        event = msgspec.structs.replace(replace_data(original, data), attributes=attributes)
+        if delivery.declaration:
+            event = with_payload_fields(event, delivery.declaration)
         try:
-            same = bytes(normalise(redacted).data) == data
+            again = normalise(redacted)
+            same = bytes(again.data) == data and again.attributes == attributes
         except Rejected:
             same = False
-        return redacted if same else _withheld(delivery), event
+        return redacted if same else self._withheld(delivery), event
 
     def for_dead_letter(self, delivery: Delivery) -> Delivery:
         """The form in which a delivery that could not be read may be stored.
@@ -75,7 +100,7 @@ class Redaction:
         self._walk(delivery, check)
         if not delivery.fault and readable and all(readable):
             return self(delivery)
-        return _withheld(delivery)
+        return self._withheld(delivery)
 
     def _walk(self, delivery: Delivery, change: Change) -> bytes:
         """The body, with the change made to its payload."""
@@ -87,20 +112,27 @@ class Redaction:
             case "pubsub":
                 body = _in(self._push(delivery.body, change), "data", lambda text: self._push(text, change))
                 return _in(body, "data_base64", _as_base64(lambda text: self._push(text, change)))
+            case "webhook":
+                path = delivery.declaration and delivery.declaration.data
+                body = _at(delivery.body, path.split(".") if path else [], change)
+                return self._extensions(body) if path else body
             case "eventgrid" | "cloudevents" if is_binary(delivery):
                 return change(delivery.body)
             case "eventgrid" | "cloudevents":
-                return _in(_in(delivery.body, "data", change), "data_base64", _as_base64(change))
+                body = _in(_in(delivery.body, "data", change), "data_base64", _as_base64(change))
+                return self._extensions(body)
 
-    def _payload(self, text: bytes) -> bytes:
+    def payload(self, text: bytes) -> bytes:
+        """The JSON text of a payload with those values replaced."""
         for path in self._paths:
-            text = _without(text, path)
+            text = self._without(text, path)
             if len(path) > 1:  # attributes of Pub/Sub, which may be all of a payload, can have dots in their names
-                text = _in(text, ".".join(path), lambda _: REDACTED)
+                text = _in(text, ".".join(path), lambda _: self._marker)
         return text
 
     def _eventbridge(self, text: bytes, change: Change) -> bytes:
         """An EventBridge event, bare or as the text in an Amazon SNS notification."""
+        text = _in(text, "MessageAttributes", self._message_attributes)
         return _in(_in(text, "detail", change), "Message", _as_text(lambda inner: self._eventbridge(inner, change)))
 
     def _push(self, text: bytes, change: Change) -> bytes:
@@ -113,28 +145,55 @@ class Redaction:
 
     def _attributes(self, text: bytes) -> bytes:
         for path in self._paths:
-            text = _in(text, ".".join(path), lambda _: REDACTED)
+            text = _in(text, ".".join(path), lambda _: self._marker)
         return text
 
+    def _message_attributes(self, text: bytes) -> bytes:
+        """The attributes of an SNS message, each of which is an object with a Value."""
+        for path in self._paths:
+            text = _in(text, ".".join(path), lambda attribute: _in(attribute, "Value", lambda _: self._marker))
+        return text
 
-def _withheld(delivery: Delivery) -> Delivery:
-    """The delivery with its size and its digest in place of its body."""
-    size, digest = len(delivery.body), hashlib.sha256(delivery.body).hexdigest()
-    notice = f"Not stored: HELIOS_REDACT is set, and this body can't be read. {size} bytes, SHA-256 {digest}"
-    return msgspec.structs.replace(delivery, body=notice.encode())
+    def _extensions(self, text: bytes) -> bytes:
+        """A CloudEvent in structured mode, whose extension attributes are beside its data."""
+        for path in self._paths:
+            if path[0] not in DEFINED and len(path) == 1:
+                text = _in(text, path[0], lambda _: self._marker)
+        return text
+
+    def attributes(self, attributes: Mapping[str, str]) -> Mapping[str, str]:
+        """Attributes, or headers that carry attributes, with the values of the named ones replaced."""
+        return {name: self._text if self._is_named(name) else value for name, value in attributes.items()}
+
+    def _is_named(self, name: str) -> bool:
+        plain = name.lower().removeprefix("ce-").removeprefix(MESSAGE_HEADER).rstrip("_")
+        return plain in self._names and plain not in DEFINED
+
+    def _without(self, text: bytes, path: Sequence[str]) -> bytes:
+        """The JSON text with the value at the path replaced."""
+        if not path:
+            return self._marker
+        elements = _elements(text)
+        if elements is None:
+            return _in(text, path[0], lambda value: self._without(value, path[1:]))
+        changed = [self._without(bytes(element), path) for element in elements]
+        if changed == [bytes(element) for element in elements]:
+            return text
+        return _encode([Raw(element) for element in changed])
+
+    def _withheld(self, delivery: Delivery) -> Delivery:
+        return msgspec.structs.replace(delivery, body=self._notice(delivery.body).encode())
 
 
-def _without(text: bytes, path: Sequence[str]) -> bytes:
-    """The JSON text with the value at the path replaced."""
-    if not path:
-        return REDACTED
-    elements = _elements(text)
-    if elements is None:
-        return _in(text, path[0], lambda value: _without(value, path[1:]))
-    changed = [_without(bytes(element), path) for element in elements]
-    return (
-        text if changed == [bytes(element) for element in elements] else _encode([Raw(element) for element in changed])
-    )
+def _not_stored(body: bytes) -> str:
+    """The size and the digest of a body, which identify it for its sender."""
+    size, digest = len(body), hashlib.sha256(body).hexdigest()
+    return f"Not stored: HELIOS_REDACT is set, and this body can't be read. {size} bytes, SHA-256 {digest}"
+
+
+def _at(text: bytes, path: Sequence[str], change: Change) -> bytes:
+    """The JSON text with the value at the path changed."""
+    return _in(text, path[0], lambda value: _at(value, path[1:], change)) if path else change(text)
 
 
 def _in(text: bytes, name: str, change: Change) -> bytes:

@@ -2,35 +2,37 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from helios.errors import UNREADABLE, Rejected
-from helios.model.events import Delivery
-from helios.normalise.fields import Id, Text, Time
+from helios.model.events import Delivery, Event
+from helios.normalise.fields import Id, Text
 
 EXTENSION = "heliosreplay"
 """The CloudEvents extension attribute that names the job; ``ce-heliosreplay`` as a header or Pub/Sub attribute."""
 
 ATTRIBUTE = f"ce-{EXTENSION}"
 
-RESOURCE = f"{EXTENSION}:"
-"""The prefix of the mark among an EventBridge event's resources. EventBridge gives each event a new id, and its
-resources are the only place for the original attributes."""
-
-NO_TIME = ";no-time"
-"""The suffix of the mark of an Event Grid event without a time of its own: Event Grid's schema requires a time."""
+PREFIX = f"{EXTENSION}:"
+"""The prefix of the mark among an EventBridge event's resources, and in an Event Grid event's dataVersion. The original
+attributes follow as JSON: EventBridge replaces the id, Event Grid the topic, and both schemas require a time."""
 
 _WORD = EXTENSION.encode()
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):
-    """The original attributes of an event replayed to EventBridge; in the mark they are JSON after RESOURCE."""
+    """The original attributes of an event replayed to EventBridge or Event Grid: what follows PREFIX in the mark."""
 
     job: int
+    producer: Text
     id: Id
-    time: Time | None = None
+    time: Annotated[datetime, Meta(tz=True)] | None = None
     subject: Text | None = None
+    attributes: dict[str, str] = {}
 
 
 class _Message(msgspec.Struct, frozen=True):
@@ -75,24 +77,36 @@ def is_replay(delivery: Delivery) -> bool:
     return _is_marked(delivery.body) or any(map(_is_marked, _within(delivery.body)))
 
 
+def mark(job: int, event: Event) -> str:
+    """The mark of an event that a job replays to EventBridge or Event Grid."""
+    time = None if event.time == event.received_at else event.time  # None: the sender never set it
+    original = Original(
+        job=job,
+        producer=event.producer,
+        id=event.id,
+        time=time,
+        subject=event.subject,
+        attributes=dict(event.attributes),
+    )
+    return PREFIX + msgspec.json.encode(original).decode()
+
+
 def original(text: bytes) -> Original | None:
-    """The original attributes of an EventBridge event that Helios has replayed; None for every other event.
+    """The original attributes of an EventBridge or Event Grid event that Helios has replayed; None for any other event.
 
     Raises:
         Rejected: the event has a mark that can't be read.
     """
     if _WORD not in text or (carrier := _carried(text)) is None:
         return None
-    mark = next((resource for resource in carrier.resources if resource.startswith(RESOURCE)), None)
+    marks = (text for text in [*carrier.resources, carrier.dataVersion] if text.startswith(PREFIX))
+    if (found := next(marks, None)) is None:
+        return None
     try:
-        return None if mark is None else _original.decode(mark.removeprefix(RESOURCE))
+        return _original.decode(found.removeprefix(PREFIX))
     except UNREADABLE as error:
-        raise Rejected(f"contains an invalid replay mark: {error}", field="resources") from error
-
-
-def had_no_time(text: bytes) -> bool:
-    """Whether an Event Grid event had no time of its own before Helios replayed it."""
-    return _WORD in text and (carrier := _carried(text)) is not None and carrier.dataVersion.endswith(NO_TIME)
+        field = "dataVersion" if carrier.dataVersion == found else "resources"
+        raise Rejected(f"contains an invalid replay mark: {error}", field=field) from error
 
 
 def _carried(body: bytes) -> _Carrier | None:
@@ -106,8 +120,7 @@ def _is_marked(body: bytes) -> bool:
     carrier = _carried(body)
     return carrier is not None and (
         bool(carrier.heliosreplay)
-        or carrier.dataVersion.startswith(RESOURCE)
-        or any(resource.startswith(RESOURCE) for resource in carrier.resources)
+        or any(text.startswith(PREFIX) for text in [*carrier.resources, carrier.dataVersion])
         or ATTRIBUTE in carrier.message.attributes
     )
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from helios.model.tokens import COMMAND_LINE, Token
+from helios.model.tokens import COMMAND_LINE, TicketHolder, Token
 
 
 class Tokens(Protocol):
@@ -25,11 +25,11 @@ class Tokens(Protocol):
 class Tickets(Protocol):
     """Tickets, each of which opens one WebSocket, once. Every method raises Retryable when they can't be reached."""
 
-    def issue(self, name: str) -> str:
-        """A ticket for the caller with this name; it is valid for TICKET_SECONDS."""
+    def issue(self, holder: TicketHolder) -> str:
+        """A ticket for this client; it is valid for TICKET_SECONDS."""
 
-    def redeem(self, ticket: str) -> str | None:
-        """The name for which a ticket was issued, the first time it is redeemed; None: the ticket is not valid."""
+    def redeem(self, ticket: str) -> TicketHolder | None:
+        """The client to whom a ticket was issued, the first time it is redeemed; None: the ticket is not valid."""
 
 
 class RateLimit(Protocol):

@@ -1,10 +1,10 @@
-"""Counts of deliveries: adding to them, and reading them."""
+"""Counts of deliveries. A frame adds to them when it gets its position."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from helios.model.counts import Count, MinuteCount, Totals
+from helios.model.access import EventLimits
+from helios.model.counts import MinuteCount, Totals
 
 
 class MinuteReader(Protocol):
@@ -14,15 +14,11 @@ class MinuteReader(Protocol):
         """The counts from the minute ``since`` on, sorted by minute and source; empty minutes are left out."""
 
 
-class CountWriter(MinuteReader, Protocol):
-    """The counts, within a unit of work."""
-
-    def add(self, counts: Sequence[Count]) -> None:
-        """Add to the counts of each minute and to their sums."""
-
-
-class CountReader(MinuteReader, Protocol):
+class CountReader(Protocol):
     """Reads the counts. Every method raises Retryable when the store can't be reached."""
+
+    def minutes(self, since: datetime, limits: EventLimits = ...) -> list[MinuteCount]:
+        """The same as in ``MinuteReader``, of the sources and types that the limits allow."""
 
     def totals(self, now: datetime, *, only_numbered: bool = False) -> Totals:
         """All counts, summed up.
@@ -32,3 +28,6 @@ class CountReader(MinuteReader, Protocol):
             only_numbered: leave out the frames that have no position yet, so that the sums are those of a position of
                 the stream.
         """
+
+    def limited_totals(self, now: datetime, limits: EventLimits) -> Totals:
+        """The counts that the limits allow, summed up to the latest position. The sources are those with counts."""

@@ -35,5 +35,10 @@ class DeadLetterReader(Protocol):
     def dead_letter(self, number: int) -> StoredDeadLetter | None:
         """The dead letter with this id, or None."""
 
-    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
-        """Dead letters grouped by source, status, field and reason, the largest group first."""
+    def dead_letter_groups(
+        self, where: DeadLetterFilter, *, limit: int, by_reason: bool = True
+    ) -> list[DeadLetterGroup]:
+        """Dead letters grouped by source, status, field and reason, the largest group first.
+
+        Without ``by_reason``, dead letters with different reasons are one group, whose reason is empty.
+        """

@@ -1,15 +1,20 @@
 """Events: the cache of their keys, storing them, and reading them."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page
 from helios.ports.pending import Pending
 
+CachedKey = TypeVar("CachedKey", bound=tuple[str, ...])
+"""The identity of an event, of three parts, or of a flow instance, of two."""
+
 
 class DedupeCache(Protocol):
-    """A fast cache of the keys of stored events. Only a hint: it may forget, be unavailable, or be wrong.
+    """A fast cache of the keys of stored events, and of flow instances that wait for more of them.
+
+    Only a hint: it may forget, be unavailable, or be wrong.
 
     Attributes:
         failures: how many calls it could not serve.
@@ -18,11 +23,11 @@ class DedupeCache(Protocol):
     @property
     def failures(self) -> int: ...  # noqa: D102 - described above
 
-    def lookup(self, keys: Collection[Key]) -> set[Key]:
+    def lookup(self, keys: Collection[CachedKey]) -> set[CachedKey]:
         """The keys among these that the cache holds; none when the cache is unavailable. Never raises."""
 
-    def add(self, keys: Collection[Key]) -> None:
-        """Add keys whose events are committed. Never raises."""
+    def add(self, keys: Collection[tuple[str, ...]]) -> None:
+        """Add keys of what is committed. Never raises."""
 
     def probe(self) -> None:
         """Return if the cache answers now.
@@ -60,3 +65,6 @@ class EventReader(Protocol):
 
     def event(self, key: Key) -> Event | None:
         """The event with this identity, or None."""
+
+    def find(self, keys: Collection[Key]) -> list[Event]:
+        """The events with these identities, in any order."""

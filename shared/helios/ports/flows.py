@@ -29,8 +29,11 @@ class FlowWriter(Protocol):
         certainty. Call it in the order of the keys, and before any other lock on instances, to rule out deadlocks.
         """
 
-    def count(self, counts: Sequence[FlowCount]) -> None:
-        """Add to the sums of instances."""
+    def write_all(self, records: Sequence[FlowRecord]) -> None:
+        """Begin to write instances, and wait for no answer.
+
+        If the stored version of one is not the one before, the unit of work raises ConflictError at its end or earlier.
+        """
 
 
 class FlowReader(Protocol):
@@ -46,16 +49,45 @@ class FlowReader(Protocol):
     def flow(self, key: FlowKey) -> FlowRecord | None:
         """The instance with this flow and key, or None."""
 
-    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+    def flow_counts(
+        self, flows: Collection[str] | None, *, since: datetime, until: datetime, bucket: timedelta
+    ) -> list[FlowCount]:
         """The sums of instances that opened from ``since`` to before ``until``, by buckets of minutes.
 
-        The first bucket begins with the slot of ``since``; buckets of whole slots are read from few rows.
+        Of these flows; None: of all. The first bucket begins with the slot of ``since``; buckets of whole slots are
+        read from few rows.
         """
 
-    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
-        """The same sums, with the position of the stream and what the frames without a position add to them.
+    def flow_sums(
+        self, flows: Collection[str] | None, *, since: datetime, until: datetime, bucket: timedelta
+    ) -> FlowSums:
+        """The sums at the latest position of the stream, to which a reader can add the frames after it exactly once."""
 
-        A reader can subtract what these frames add, and then add the frames after the position exactly once.
+    def count(self, flow: str, *, since: datetime, until: datetime, problems: bool) -> int:
+        """The number of instances that opened from ``since`` to before ``until``.
+
+        Args:
+            flow: the flow.
+            since: the beginning of the period.
+            until: its end.
+            problems: count only those that are mismatched or incomplete.
+        """
+
+    def sample(
+        self, flow: str, *, since: datetime, until: datetime, problems: bool, among: int, limit: int
+    ) -> list[FlowKey]:
+        """A random sample of about ``limit`` of the instances that ``count`` counts, in random order.
+
+        Each of these instances is in it with the same probability. Instances that are stored together may be in it
+        together.
+
+        Args:
+            flow: the flow.
+            since: the beginning of the period.
+            until: its end.
+            problems: take only those that are mismatched or incomplete.
+            among: how many there are, by ``count``.
+            limit: the most instances in the sample.
         """
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:

@@ -17,3 +17,10 @@ class Reader(EventReader, CountReader, DeadLetterReader, AuditReader, Protocol):
         Raises:
             Retryable: the store does not answer.
         """
+
+    def partitions_ahead(self) -> int:
+        """The number of partitions that are ready for the events of the future.
+
+        Raises:
+            Retryable: the store does not answer.
+        """

@@ -19,6 +19,7 @@ from helios.model.replay import (
     Target,
     What,
 )
+from helios.ports.leases import Lease
 
 
 class ReplayJobs(Protocol):
@@ -62,8 +63,12 @@ class ReplayJobs(Protocol):
     ) -> ReplayJob | None:
         """End a running job, and store the audit log entry; None if the job is not running."""
 
-    def turn(self) -> AbstractContextManager[bool]:
-        """Whether this process may run jobs. One process may at a time, until it leaves the block or dies."""
+    def turn(self, *, patience_seconds: float = 0) -> AbstractContextManager[Lease | None]:
+        """The lease of the process that runs jobs; None if another process has it.
+
+        Args:
+            patience_seconds: how long to wait for another process.
+        """
 
 
 class ReplayTarget(Protocol):

@@ -6,13 +6,31 @@ from typing import Protocol
 
 from helios.model.events import Event, Key
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.reconciliation.record import FlowCount
 
 
 class StreamWriter(Protocol):
     """The stream, within a unit of work."""
 
-    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
-        """Append a frame to the outbox, with the keys of all events that were stored, not only of those it shows."""
+    def publish(
+        self,
+        frame: Frame,
+        stored: Sequence[Event],
+        flow_counts: Sequence[FlowCount] = (),
+        *,
+        generation: int | None = None,
+    ) -> None:
+        """Append a frame to the outbox.
+
+        If the generation of the rules in force is another one, the unit of work raises RulesChanged, now or at its end.
+
+        Args:
+            frame: what clients see. Its counts are added to the counts of deliveries when it gets its position.
+            stored: all events that were stored, not only those that the frame shows.
+            flow_counts: what is added to the sums of flow instances at the same time.
+            generation: the generation of the rules by which the unit of work has evaluated instances; None: it has
+                evaluated none, or the rules can't change.
+        """
 
 
 class Notifier(Protocol):
@@ -66,7 +84,10 @@ class Outbox(Protocol):
     """The frames as a stream. Every method raises Retryable when the store can't be reached."""
 
     def number(self) -> None:
-        """Give every frame that has no position its position. Positions are gapless and durable."""
+        """Give every frame that has no position its position, and add what it carries to the sums.
+
+        Positions are gapless and durable. The counts and sums at a position are exactly those of the frames up to it.
+        """
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The numbered frames that follow a position, in order."""
@@ -83,9 +104,19 @@ class Outbox(Protocol):
     def offset(self, consumer: str) -> AbstractContextManager[ConsumerOffset]:
         """The offset of a consumer, held by one process at a time. It is stored when the block is left normally."""
 
+    def try_offset(self, consumer: str) -> AbstractContextManager[ConsumerOffset | None]:
+        """The same offset, or None at once if another process holds it."""
+
 
 class Broadcaster(Protocol):
     """Sends messages to all connected clients."""
+
+    def client_count(self) -> int:
+        """The number of connected clients.
+
+        Raises:
+            Retryable: it is not known now.
+        """
 
     def broadcast(self, message: bytes) -> None:
         """Send a message to all clients; a client that is gone is removed.
@@ -124,8 +155,8 @@ class Connections(Protocol):
     def add(self, connection: str) -> None:
         """Record that a client is connected. Idempotent."""
 
-    def remove(self, connection: str) -> None:
-        """Record that a client has disconnected."""
+    def remove(self, *connections: str) -> None:
+        """Record that clients have disconnected, at least one."""
 
     def all(self) -> Sequence[str]:
         """The connected clients, as far as is known."""

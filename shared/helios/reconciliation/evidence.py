@@ -1,7 +1,7 @@
 """The evidence that events give about a leg. Merging evidence gives the same result in every order of arrival."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import groupby, islice
@@ -11,17 +11,18 @@ from typing import Any, NamedTuple
 import msgspec
 
 from helios.errors import UNREADABLE
-from helios.model.events import SOURCES, Event, Source
+from helios.model.events import Event, Key
+from helios.model.payload import inner_json, reference, value_at
+from helios.model.sources import Source
+from helios.model.spellings import spellings
 from helios.reconciliation.declaration import Flow
-
-MAX_VARIANTS = 8
-"""Maximum pieces of evidence stored per leg, contradictions first. Deliveries beyond them are only counted."""
+from helios.reconciliation.leg import MAX_VARIANTS, Parts
+from helios.sources.payload import PayloadFields
+from helios.sources.registry import CLOUDS, Sources
 
 MAX_SCALARS = 24
 MAX_SCALAR_CHARS = 120
 """How much of a payload is stored to show where two variants differ: its first fields, and the beginning of each."""
-
-MAX_KEY_CHARS = 512
 
 _CUT_OFF = " " * MAX_SCALAR_CHARS
 
@@ -30,12 +31,8 @@ _EXPONENT = 40
 
 _SHORT = 20
 
-_NUMBER_CHARS = 40
-_NUMBER_DIGITS = 18
-"""Numbers that are longer or larger are compared as texts and added to no sum: they are not amounts either."""
-
-Identity = tuple[str, str, str, str]
-"""The identity of a piece of evidence: (leg, source, id, content)."""
+Identity = tuple[str, str, str, str, str]
+"""The identity of a piece of evidence: (leg, source, producer, id, content)."""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -50,6 +47,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
         received_at: when Helios first received it.
         fields: the payload's own fields by path, as text.
         deliveries: the number of deliveries.
+        producer: the producer of the event; the last field, because older records do not have it.
     """
 
     leg: str
@@ -60,11 +58,17 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
     received_at: datetime
     fields: dict[str, str]
     deliveries: int = 1
+    producer: str = ""
+
+    @property
+    def key(self) -> Key:
+        """The identity of the event."""
+        return (self.source, self.producer, self.id)
 
     @property
     def identity(self) -> Identity:
         """Equal for two deliveries that are the same piece of evidence."""
-        return (self.leg, self.source, self.id, self.content)
+        return (self.leg, self.source, self.producer, self.id, self.content)
 
 
 class KeyedEvidence(NamedTuple):
@@ -79,7 +83,8 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
     """All evidence of one flow instance.
 
     Attributes:
-        items: sorted by leg and first arrival, at most MAX_VARIANTS per leg.
+        items: sorted by leg and first arrival, at most MAX_VARIANTS per leg, or the declared number of a leg with
+            several parts.
         overflow: the number of further deliveries, by leg.
         deferred_until: until when the deadline is deferred because a cloud is silent; None: it is not deferred.
     """
@@ -97,26 +102,38 @@ class EvidenceSet(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc
         return sum(item.deliveries for item in self.of(leg)) + self.overflow.get(leg, 0)
 
 
+Path_ = tuple[tuple[str, ...], ...]
+"""A path into a payload: the spellings of each of its names."""
+
+
 class _Reader(NamedTuple):
     """A leg to which an event type belongs, and the paths to read in its payload."""
 
     flow: Flow
     leg: str
-    key: list[str]
-    fields: list[tuple[str, list[str]]]
+    source: Source | None
+    keys: list[tuple[str, Path_]]
+    fields: list[tuple[str, Path_]]
 
 
 class EvidenceExtractor:
-    """Extracts evidence from events; built once from the declared flows."""
+    """Extracts evidence from events; built once from the declared flows and sources."""
 
-    def __init__(self, flows: Sequence[Flow]) -> None:
-        self._readers: dict[tuple[str, Source], list[_Reader]] = {}
+    def __init__(self, flows: Sequence[Flow], sources: Sources = CLOUDS) -> None:
+        readers: dict[str, list[_Reader]] = {}
         for flow in flows:
             for leg in flow.leg:
-                fields = [(path, path.split(".")) for path in flow.fields(leg.name)]
-                reader = _Reader(flow, leg.name, flow.key.split("."), fields)
-                for source in [leg.source] if leg.source else SOURCES:
-                    self._readers.setdefault((leg.type, source), []).append(reader)
+                fields = [(path, _path(path)) for path in flow.fields(leg.name)]
+                keys = [(key, _path(key)) for key in flow.keys_of(leg)]
+                reader = _Reader(flow, leg.name, leg.source, keys, fields)
+                readers.setdefault(leg.type, []).append(reader)
+        self._readers = {
+            (type_, source): [reader for reader in of_type if reader.source in {source, None}]
+            for type_, of_type in readers.items()
+            for source in {reader.source for reader in of_type}
+        }
+        """The readers of a type and a source; those of None are for every source that no reader names."""
+        self._payload_fields = {name: PayloadFields(source) for name, source in sources.declared.items()}
 
     def extract(self, event: Event) -> list[KeyedEvidence]:
         """The evidence for each flow instance that the event belongs to.
@@ -124,25 +141,33 @@ class EvidenceExtractor:
         There is none if the payload names no instance, or can't be decoded: an integer of thousands of digits is valid
         JSON and is stored, but can't be read.
         """
-        readers = self._readers.get((event.type, event.source))
+        readers = self._readers.get((event.type, event.source)) or self._readers.get((event.type, None))
         if readers is None:
             return []
+        payload_fields = self._payload_fields.get(event.source)
         try:
             data = exact.decode(event.data)
             content = _digest(data)
+            if type(data) is str and (inner := inner_json(bytes(event.data))):
+                data = exact.decode(inner)
         except UNREADABLE:
             return []
+        declared = payload_fields.read(data) if payload_fields else {}
         extracted = []
-        for flow, leg, key_path, paths in readers:
-            key = _text(_at(data, key_path))
-            if not key or len(key) > MAX_KEY_CHARS:
+        for flow, leg, _, keys, paths in readers:
+            for key_name, key_path in keys:
+                key = reference(declared.get(key_name) or value_at(data, key_path))
+                if key is not None:
+                    break
+            else:
                 continue
-            fields = _scalars(data)
+            fields = _scalars(data) | declared if declared else _scalars(data)
             for path, steps in paths:
                 # The scalars include the field, unless it is nested, beyond MAX_SCALARS, or cut off.
                 if (
-                    len(fields.get(path, _CUT_OFF)) >= MAX_SCALAR_CHARS
-                    and (text := _text(_at(data, steps))) is not None
+                    path not in declared
+                    and len(fields.get(path) or _CUT_OFF) >= MAX_SCALAR_CHARS
+                    and (text := _text(value_at(data, steps))) is not None
                 ):
                     fields[path] = text
             evidence = Evidence(
@@ -153,16 +178,22 @@ class EvidenceExtractor:
                 time=event.time,
                 received_at=event.received_at,
                 fields=fields,
+                producer=event.producer,
             )
             extracted.append(KeyedEvidence(flow, key, evidence))
         return extracted
 
 
-def merge(evidence_sets: Sequence[EvidenceSet]) -> EvidenceSet:
+NO_PARTS: Mapping[str, Parts] = {}
+"""For flows whose legs have one part each."""
+
+
+def merge(evidence_sets: Sequence[EvidenceSet], parts: Mapping[str, Parts] = NO_PARTS) -> EvidenceSet:
     """One set with all evidence: equal pieces are counted as one, and of each leg the first to arrive are included.
 
     Args:
         evidence_sets: at least one.
+        parts: the legs with several parts.
     """
     if len(evidence_sets) == 1:
         return evidence_sets[0]
@@ -190,24 +221,38 @@ def merge(evidence_sets: Sequence[EvidenceSet]) -> EvidenceSet:
     included: list[Evidence] = []
     for leg, group in groupby(sorted_items, key=_leg):
         leg_items = list(group)
-        identities = _included(leg_items)
+        identities = _included(leg_items, parts.get(leg))
         included += [item for item in leg_items if item.identity in identities]
         if more := sum(item.deliveries for item in leg_items if item.identity not in identities):
             overflow[leg] = overflow.get(leg, 0) + more
     return EvidenceSet(items=included, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
 
 
-def _included(leg_items: list[Evidence]) -> set[Identity]:
-    """The pieces of a leg that are stored: the first piece of each content, then repetitions.
+def _included(leg_items: list[Evidence], parts: Parts | None) -> set[Identity]:
+    """The pieces of a leg that are stored: the first of each part, then those of other contents, then repetitions.
 
-    Thus no number of repetitions hides a contradiction. A piece that was left out stays left out whatever is merged
-    later; otherwise the result would depend on the order of arrival.
+    Thus no number of repetitions hides a contradiction, and no contradiction hides a part. A piece that was left out
+    stays left out whatever else is merged later; otherwise the result would depend on the order of arrival. Only if it
+    is delivered again with an earlier arrival can it be included. Its former deliveries then stay in the overflow.
     """
-    firsts: dict[str, Evidence] = {}
+    by_part: dict[str, Evidence] = {}
+    by_content: dict[tuple[str, str], Evidence] = {}
     for item in leg_items:
-        firsts.setdefault(item.content, item)
-    repetitions = [item for item in leg_items if firsts[item.content] is not item]
-    return {item.identity for item in [*firsts.values(), *repetitions][:MAX_VARIANTS]}
+        part = part_of(item, parts)
+        by_part.setdefault(part, item)
+        by_content.setdefault((part, item.content), item)
+    ranked = dict.fromkeys(item.identity for item in (*by_part.values(), *by_content.values(), *leg_items))
+    return set(islice(ranked, parts.max_evidence if parts else MAX_VARIANTS))
+
+
+def part_of(item: Evidence, parts: Parts | None) -> str:
+    """The own id of the part that a piece of evidence belongs to; "" if the leg has one part.
+
+    An event without an own id is a part by its content: a sender that publishes it twice sends one part.
+    """
+    if parts is None:
+        return ""
+    return item.fields.get(parts.id_path) or f"content {item.content}"
 
 
 def _combined(left: Evidence, right: Evidence) -> Evidence:
@@ -215,8 +260,8 @@ def _combined(left: Evidence, right: Evidence) -> Evidence:
     return msgspec.structs.replace(first, deliveries=left.deliveries + right.deliveries)
 
 
-def _arrival(item: Evidence) -> tuple[str, datetime, str, str, str]:
-    return (item.leg, item.received_at, item.source, item.id, item.content)
+def _arrival(item: Evidence) -> tuple[str, datetime, str, str, str, str]:
+    return (item.leg, item.received_at, item.source, item.producer, item.id, item.content)
 
 
 _leg = attrgetter("leg")
@@ -248,12 +293,8 @@ def _digest(data: Any) -> str:
     return digest.hexdigest()
 
 
-def _at(data: Any, steps: list[str]) -> Any:
-    for name in steps:
-        if not isinstance(data, dict):
-            return None
-        data = data.get(name)
-    return data
+def _path(path: str) -> Path_:
+    return tuple(spellings(name) for name in path.split("."))
 
 
 def _text(value: Any) -> str | None:
@@ -279,14 +320,3 @@ def _scalars(data: Any) -> dict[str, str]:
         for name, value in few
         if (text := value if type(value) is str else _text(value)) is not None
     }
-
-
-def as_number(text: str) -> Decimal | None:
-    """The number in a text; None if it is not a number, or longer or larger than any amount."""
-    if len(text) > _NUMBER_CHARS:
-        return None
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    return value if value.is_finite() and -_NUMBER_DIGITS < value.adjusted() < _NUMBER_DIGITS else None

@@ -3,19 +3,16 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from helios.model.events import Event
-from helios.model.flows import STATUSES, FlowInstance, FlowIssue, FlowStatus
+from helios.model.flow_versions import StatusOrNone
+from helios.model.flows import FlowInstance, FlowIssue
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, merge
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
 from helios.reconciliation.record import FlowKey
-
-StatusOrNone = FlowStatus | Literal["none"]
-"""``none``: there is no such instance."""
-
-STATUSES_OR_NONE: tuple[StatusOrNone, ...] = (*STATUSES, "none")
+from helios.sources.registry import CLOUDS, Sources
 
 
 class Difference(NamedTuple):
@@ -61,7 +58,13 @@ def longest_time_to_deadline(flows: Sequence[Flow]) -> timedelta:
 
 
 def preview(
-    flows: Sequence[Flow], events: Iterable[Event], recorded: Iterable[FlowInstance], *, since: datetime, now: datetime
+    flows: Sequence[Flow],
+    events: Iterable[Event],
+    recorded: Iterable[FlowInstance],
+    *,
+    since: datetime,
+    now: datetime,
+    sources: Sources = CLOUDS,
 ) -> Preview:
     """Evaluate the instances that opened since a moment with these flows, and compare the verdicts.
 
@@ -71,14 +74,18 @@ def preview(
         recorded: the recorded instances of these flows since then.
         since: instances that opened earlier are left out, because some of their events may be missing.
         now: decides which deadlines have passed. Instances that were updated later are left out.
+        sources: the sources that legs may name.
     """
-    extractor = EvidenceExtractor(flows)
+    extractor = EvidenceExtractor(flows, sources)
     pending: dict[FlowKey, list[EvidenceSet]] = defaultdict(list)
     for event in events:
         for keyed in extractor.extract(event):
             pending[keyed.flow.name, keyed.key].append(EvidenceSet(items=[keyed.evidence]))
-    evaluators = {flow.name: FlowEvaluator(flow) for flow in flows}
-    verdicts = {(flow, key): evaluators[flow].verdict(merge(sets), now=now) for (flow, key), sets in pending.items()}
+    evaluators = {flow.name: FlowEvaluator(flow, sources) for flow in flows}
+    verdicts = {
+        (flow, key): evaluators[flow].verdict(evaluators[flow].merge(sets), now=now)
+        for (flow, key), sets in pending.items()
+    }
     known = {(row.flow, row.key): row for row in recorded if row.flow in evaluators and row.opened_at >= since}
     updated_later = {instance for instance, row in known.items() if row.updated_at > now}
     contradictory = {

@@ -9,8 +9,9 @@ from typing import Literal, cast
 
 import msgspec
 
-from helios.model.flows import PROBLEMS, FlowInstance, FlowStatus, IssueKind
-from helios.reconciliation.evaluate import AFTER, BEFORE, FlowEvaluator
+from helios.model.flows import HARMLESS, PROBLEMS, FlowInstance, FlowStatus, IssueKind
+from helios.model.incidents import Cause, flow_cause
+from helios.reconciliation.evaluate import AFTER, BEFORE, FlowEvaluator, Verdict
 from helios.reconciliation.evidence import EvidenceSet
 
 FlowKey = tuple[str, str]
@@ -40,6 +41,8 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
         issues: the kinds of its issues.
         version: how often it has been written. A writer must have read the version before.
         evidence_set: all evidence, from which the verdict can be derived again at any time.
+        causes: the keys of the causes of its verdict, if it is a problem or waits for a silent source; by these it
+            belongs to incidents.
     """
 
     flow: str
@@ -54,6 +57,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     issues: list[IssueKind]
     version: int
     evidence_set: EvidenceSet
+    causes: tuple[str, ...] = ()
 
     @property
     def identity(self) -> FlowKey:
@@ -66,20 +70,21 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         minute: the minute of ``opened_at``, UTC.
-        flow: the name of the flow.
+        flow: the name of the flow; empty for the cause of dead letters.
         what: the property. ``status``: the verdict. ``issue``: a kind of issue. ``clouds``: the number of clouds that
             have sent an event. ``match``: the time to match, as one of MATCH_BOUNDS. ``risk``: the currency of a
-            mismatched or incomplete instance.
+            mismatched or incomplete instance. ``cause``: a cause and a currency, see ``cause_value``. Incidents are
+            made of these counts; no query of a period reads them.
         value: the value of the property; empty for an unknown currency.
         instances: the number of instances.
-        amount: the sum of their amounts; only of ``risk``, and of ``status`` in sums that are older than the
-            distinction of currencies.
+        amount: the sum of their amounts; only of ``risk`` and ``cause``, and of ``status`` in sums that are older than
+            the distinction of currencies.
         seconds: the sum of their times to match; only of ``match``.
     """
 
     minute: datetime
     flow: str
-    what: Literal["status", "issue", "clouds", "match", "risk"]
+    what: Literal["status", "issue", "clouds", "match", "risk", "cause"]
     value: str
     instances: int
     amount: Decimal = Decimal(0)
@@ -87,17 +92,15 @@ class FlowCount(msgspec.Struct, frozen=True, gc=False):
 
 
 class FlowSums(msgspec.Struct, frozen=True, kw_only=True):
-    """The sums of a period and the position of the stream, read at the same moment.
+    """The sums of a period at a position of the stream.
 
     Attributes:
         position: the position of the stream.
         counts: the sums, in buckets.
-        unnumbered: by verdict, how many more or fewer instances the frames without a position add, of any period.
     """
 
     position: int
     counts: list[FlowCount]
-    unnumbered: dict[FlowStatus, int]
 
 
 def record(evaluator: FlowEvaluator, key: str, evidence_set: EvidenceSet, *, now: datetime, version: int) -> FlowRecord:
@@ -116,7 +119,29 @@ def record(evaluator: FlowEvaluator, key: str, evidence_set: EvidenceSet, *, now
         issues=list(dict.fromkeys([issue.kind for issue in verdict.issues])) if verdict.issues else [],
         version=version,
         evidence_set=evidence_set,
+        causes=_causes(evaluator, verdict, evidence_set),
     )
+
+
+def _causes(evaluator: FlowEvaluator, verdict: Verdict, evidence_set: EvidenceSet) -> tuple[str, ...]:
+    if verdict.status in PROBLEMS:
+        issues = [issue for issue in verdict.issues if issue.kind not in HARMLESS]
+        return tuple(dict.fromkeys([flow_cause(evaluator.flow.name, issue).key for issue in issues]))
+    if verdict.status == "open" and evidence_set.deferred_until:
+        sources = sorted(source for source in evaluator.awaited_sources(evidence_set) if source)
+        return tuple(Cause(kind="silence", source=source).key for source in sources)
+    return ()
+
+
+def cause_value(key: str, currency: str | None) -> str:
+    """The ``value`` of a ``FlowCount`` of this cause and currency; ``parse_cause_value`` is its inverse."""
+    return f"{currency or ''} {key}"
+
+
+def parse_cause_value(value: str) -> tuple[str, str]:
+    """The key and the currency in the ``value`` of a ``FlowCount`` of a cause; an unknown currency is empty."""
+    currency, _, key = value.partition(" ")
+    return key, currency
 
 
 def to_instance(evaluator: FlowEvaluator, stored: FlowRecord) -> FlowInstance:
@@ -132,9 +157,9 @@ def moment_of(stored: FlowRecord) -> datetime:
     return BEFORE if stored.waiting else AFTER
 
 
-_Group = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None, str | None]
-"""The properties of instances that are counted alike: opening time, flow, verdict, clouds, issues, time to match, and
-the currency of a mismatched or incomplete instance."""
+_Group = tuple[datetime, str, FlowStatus, int, tuple[IssueKind, ...], str | None, str | None, tuple[str, ...]]
+"""The properties of instances that are counted alike: opening time, flow, verdict, clouds, issues, time to match, the
+currency of an instance that is a problem or has a cause, and the causes."""
 
 
 def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list[FlowCount]:
@@ -149,7 +174,7 @@ def differences(changes: Iterable[tuple[FlowRecord | None, FlowRecord]]) -> list
                 continue
             group = _group(version)
             instances[group] += sign
-            if version.status in PROBLEMS and version.amount is not None:
+            if version.amount is not None and (version.status in PROBLEMS or version.causes):
                 amounts[group] += sign * version.amount
             if version.match_seconds is not None:
                 seconds[group] += sign * version.match_seconds
@@ -188,20 +213,23 @@ def _group(instance: FlowRecord) -> _Group:
     match = None
     if instance.match_seconds is not None:
         match = MATCH_BOUNDS[bisect_left(MATCH_SECONDS, instance.match_seconds)]
-    currency = (instance.currency or "") if instance.status in PROBLEMS else None
-    issues = tuple(instance.issues)
-    return (instance.opened_at, instance.flow, instance.status, instance.clouds, issues, match, currency)
+    currency = (instance.currency or "") if instance.status in PROBLEMS or instance.causes else None
+    issues, causes = tuple(instance.issues), instance.causes
+    return (instance.opened_at, instance.flow, instance.status, instance.clouds, issues, match, currency, causes)
 
 
 def _counts(group: _Group, instances: int, amount: Decimal, seconds: float) -> Iterator[FlowCount]:
-    opened_at, flow, status, clouds, issues, match, currency = group
+    opened_at, flow, status, clouds, issues, match, currency, causes = group
     minute = opened_at.replace(second=0, microsecond=0)
     yield FlowCount(minute=minute, flow=flow, what="status", value=status, instances=instances)
     yield FlowCount(minute=minute, flow=flow, what="clouds", value=str(clouds), instances=instances)
     for kind in issues:
         yield FlowCount(minute=minute, flow=flow, what="issue", value=kind, instances=instances)
-    if currency is not None:
+    if currency is not None and status in PROBLEMS:
         yield FlowCount(minute=minute, flow=flow, what="risk", value=currency, instances=instances, amount=amount)
+    for key in causes:
+        value = cause_value(key, currency)
+        yield FlowCount(minute=minute, flow=flow, what="cause", value=value, instances=instances, amount=amount)
     if match:
         yield FlowCount(minute=minute, flow=flow, what="match", value=match, instances=instances, seconds=seconds)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from helios.model.counts import MinuteCount
-from helios.model.events import SOURCES, Source
+from helios.model.sources import BUILT_IN, UNKNOWN, Source
 
 LOOKBACK = timedelta(hours=2)
 """How much of the counts is read: a cloud that has been silent for longer is not expected to send."""
@@ -35,10 +35,10 @@ def silent(minutes: Sequence[MinuteCount], at: datetime) -> list[Source]:
         minutes: the counts from ``at - LOOKBACK`` on, or earlier.
         at: the moment in question.
     """
-    events: dict[Source, dict[datetime, int]] = {source: {} for source in SOURCES}
+    events: dict[Source, dict[datetime, int]] = {source: {} for source in BUILT_IN}
     for count in minutes:
-        if count.source != "unknown" and count.stored and at - LOOKBACK <= count.minute < at:
-            events[count.source][count.minute] = count.stored
+        if count.source != UNKNOWN and count.stored and at - LOOKBACK <= count.minute < at:
+            events.setdefault(count.source, {})[count.minute] = count.stored
     return [source for source, by_minute in events.items() if by_minute and _is_silent(source, events, at)]
 
 
@@ -64,10 +64,10 @@ def _is_silent(source: Source, events: _EventsByMinute, at: datetime) -> bool:
         number_since = sum(number for minute, number in events[other].items() if minute >= last_heard)
         return number_since >= max(MIN_EVENTS, ACTIVE_SHARE * pause * sum(baseline(other).values()))
 
-    others = {minute for other in SOURCES if other != source for minute in baseline(other)}
+    others = {minute for other in events if other != source for minute in baseline(other)}
     own = baseline(source)
     return (
         pause * sum(own.values()) >= MIN_EVENTS
         and 2 * len(own.keys() & others) >= len(others)  # the cloud does not usually pause while others send
-        and any(is_active(other) for other in SOURCES if other != source)
+        and any(is_active(other) for other in events if other != source)
     )

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from helios.model.events import SOURCES, Source
 from helios.model.flows import (
     ISSUE_KINDS,
     MAX_TREND_POINTS,
@@ -17,6 +16,8 @@ from helios.model.flows import (
     Money,
     TrendPoint,
 )
+from helios.model.sources import Source
+from helios.reconciliation.declaration import Flow
 from helios.reconciliation.record import SLOT, FlowCount, FlowSums, slot_of
 
 _AGREED: tuple[FlowStatus, ...] = ("matched", "matched_late")
@@ -32,6 +33,13 @@ def trend_bucket(since: datetime, until: datetime) -> timedelta:
     return bucket if bucket < SLOT else -(-bucket // SLOT) * SLOT
 
 
+def most_sources(flows: Sequence[Flow], known: int) -> int:
+    """The most sources from which an instance of one of these flows can have events, of ``known`` sources."""
+    named = [{leg.source for leg in flow.leg if leg.source} for flow in flows]
+    free = [sum(leg.source is None for leg in flow.leg) for flow in flows]
+    return max((min(known, len(names) + others) for names, others in zip(named, free, strict=True)), default=1)
+
+
 def summarise(
     sums: FlowSums,
     *,
@@ -39,6 +47,7 @@ def summarise(
     until: datetime,
     oldest_open: datetime | None,
     silent: list[Source],
+    sources: int,
     now: datetime,
 ) -> FlowSummary:
     """The summary of a period.
@@ -48,15 +57,12 @@ def summarise(
         since: the beginning of the period.
         until: the end of the period.
         oldest_open: when the oldest open instance was opened.
-        silent: the clouds that have gone silent.
-        now: decides the age of the oldest open instance, and whether the period is over.
+        silent: the sources that have gone silent.
+        sources: the number of sources; an instance has events of one up to all of them.
+        now: decides the age of the oldest open instance.
     """
     counts = sums.counts
-    # Frames without a position change the sums only of a period that is not over.
-    unnumbered = sums.unnumbered if until >= now else {}
-    by_status = {
-        status: max(0, _instances(counts, "status", status) - unnumbered.get(status, 0)) for status in STATUSES
-    }
+    by_status = {status: _instances(counts, "status", status) for status in STATUSES}
     settled = sum(by_status[status] for status in SETTLED)
     return FlowSummary(
         position=sums.position,
@@ -67,7 +73,7 @@ def summarise(
         match_rate=sum(by_status[status] for status in _AGREED) / settled if settled else None,
         oldest_open_seconds=(now - oldest_open).total_seconds() if oldest_open else None,
         amount_at_risk=amounts_at_risk(counts),
-        seen_on={str(clouds): _instances(counts, "clouds", str(clouds)) for clouds in range(1, len(SOURCES) + 1)},
+        seen_on={str(clouds): _instances(counts, "clouds", str(clouds)) for clouds in range(1, sources + 1)},
         issues={kind: _instances(counts, "issue", kind) for kind in ISSUE_KINDS},
         silent=silent,
         trend=_trend(counts),

@@ -7,8 +7,8 @@ from typing import Literal
 from msgspec.structs import replace
 
 from helios.model.flows import Step
-from helios.reconciliation.evaluate import CLOUD_NAMES, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceSet
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.evidence import EvidenceSet, part_of
 from helios.reconciliation.record import FlowRecord, moment_of
 
 Arrival = Literal["leg", "duplicate", "contradictory"]
@@ -21,15 +21,16 @@ _WORDS: dict[Arrival, str] = {
 
 def timeline(evaluator: FlowEvaluator, record: FlowRecord) -> list[Step]:
     """What happened when, by Helios' clock. The last verdict is the current one."""
-    return sorted([*_evidence(record), *_verdicts(evaluator, record)], key=lambda step: step.at)
+    return sorted([*_evidence(evaluator, record), *_verdicts(evaluator, record)], key=lambda step: step.at)
 
 
-def _evidence(record: FlowRecord) -> Iterator[Step]:
+def _evidence(evaluator: FlowEvaluator, record: FlowRecord) -> Iterator[Step]:
     """A step per piece of evidence. Repeated deliveries of a piece have no time of their own."""
     yield Step(at=record.opened_at, what="opened", detail="the first event arrived")
-    contents: dict[str, set[str]] = {}
+    contents: dict[tuple[str, str], set[str]] = {}
+    parts = evaluator.flow.parts
     for item in record.evidence_set.items:
-        known = contents.setdefault(item.leg, set())
+        known = contents.setdefault((item.leg, part_of(item, parts.get(item.leg))), set())
         repeated = f", {item.deliveries} deliveries" if item.deliveries > 1 else ""
         what: Arrival = "leg" if not known else "duplicate" if item.content in known else "contradictory"
         known.add(item.content)
@@ -39,7 +40,8 @@ def _evidence(record: FlowRecord) -> Iterator[Step]:
             leg=item.leg,
             source=item.source,
             event_id=item.id,
-            detail=f"{item.leg}: {CLOUD_NAMES[item.source]} {_WORDS[what]}{repeated}",
+            producer=item.producer,
+            detail=f"{item.leg}: {evaluator.sources.label(item.source)} {_WORDS[what]}{repeated}",
         )
 
 

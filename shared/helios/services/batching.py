@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +25,24 @@ MAX_WAITING_DELIVERIES = 20_000
 """Maximum deliveries that wait to be stored: a delivery of two bytes occupies about 2 KB. It is four of the largest
 requests."""
 
+RESERVED_DELIVERIES = 1000
+RESERVED_BYTES = 4 * 1024 * 1024
+"""What may wait beyond these limits in requests of few events: one sender's arrays must not have others refused."""
+
+SLICE = 25
+"""Maximum deliveries of large requests in one batch while senders of few events send too. Both then have batches of
+their own, in turn: a small request waits for one such batch, not for a whole array of thousands."""
+
+SLICE_BYTES = 256 * 1024
+"""Maximum bytes of such a batch, unless its first delivery has more."""
+
+FEW = 10
+FEW_BYTES = 128 * 1024
+"""A request of at most this many deliveries and bytes counts as one of few events; others are large."""
+
+FAIR_SECONDS = 1.0
+"""For how long after a request of few events the batches stay short."""
+
 GATHER_SECONDS = 0.005
 """How long to collect requests after a batch with several of them. A single request never waits.
 
@@ -30,13 +50,41 @@ At 1000 requests per second, one millisecond instead cost a sixth more CPU: batc
 """
 
 
-class _Request(msgspec.Struct, frozen=True, eq=False):
-    deliveries: Sequence[Delivery]
-    outcomes: "asyncio.Future[list[Outcome]]"
+class _Request(msgspec.Struct, eq=False):
+    """A request that waits to be stored, whole or in parts.
 
-    @property
-    def size(self) -> int:
-        return sum(len(delivery.body) for delivery in self.deliveries)
+    Attributes:
+        deliveries: what has not been taken into a batch yet.
+        answer: gets the outcomes of all deliveries.
+        outcomes: the outcomes so far.
+        is_large: whether the request has more than FEW deliveries or FEW_BYTES.
+    """
+
+    deliveries: deque[Delivery]
+    answer: "asyncio.Future[list[Outcome]]"
+    is_large: bool
+    outcomes: list[Outcome] = []
+
+    def fitting(self, room: int, room_bytes: int) -> int:
+        """How many of the next deliveries fit into this many deliveries and bytes."""
+        count = 0
+        for delivery in islice(self.deliveries, room):
+            room_bytes -= len(delivery.body)
+            if room_bytes < 0:
+                break
+            count += 1
+        return count
+
+    def take(self, count: int) -> list[Delivery]:
+        """The next deliveries, which no longer wait."""
+        return [self.deliveries.popleft() for _ in range(count)]
+
+
+class _Part(NamedTuple):
+    """The deliveries of one request that are in a batch."""
+
+    request: _Request
+    deliveries: list[Delivery]
 
 
 class Coalescer:
@@ -55,6 +103,8 @@ class Coalescer:
         self._waiting: deque[_Request] = deque()
         self._waiting_bytes = 0
         self._waiting_deliveries = 0
+        self._fair_until = 0.0
+        self._large_next = False
         self._drain: asyncio.Task[None] | None = None
 
     async def submit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -63,20 +113,26 @@ class Coalescer:
         Raises:
             Retryable: the deliveries may not be stored. The sender must deliver them again.
         """
-        request = _Request(deliveries, asyncio.get_running_loop().create_future())
-        if (
-            self._waiting_bytes + request.size > MAX_WAITING_BYTES
-            or self._waiting_deliveries + len(deliveries) > MAX_WAITING_DELIVERIES
+        size = _size(deliveries)
+        is_large = len(deliveries) > FEW or size > FEW_BYTES
+        if self._waiting_bytes + size > MAX_WAITING_BYTES + (
+            0 if is_large else RESERVED_BYTES
+        ) or self._waiting_deliveries + len(deliveries) > MAX_WAITING_DELIVERIES + (
+            0 if is_large else RESERVED_DELIVERIES
         ):
             raise Retryable("Too many requests are waiting to be stored.")
+        loop = asyncio.get_running_loop()
+        request = _Request(deque(deliveries), loop.create_future(), is_large)
+        if not is_large:
+            self._fair_until = loop.time() + FAIR_SECONDS
         self._waiting.append(request)
-        self._waiting_bytes += request.size
+        self._waiting_bytes += size
         self._waiting_deliveries += len(deliveries)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._store_waiting())
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await request.outcomes
+                return await request.answer
         except TimeoutError as error:
             raise Retryable("The database did not answer in time.") from error
 
@@ -91,9 +147,8 @@ class Coalescer:
 
     async def _store_waiting(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch = self._take()
-            deliveries = [delivery for request in batch for delivery in request.deliveries]
+        while batch := self._take(is_fair=loop.time() < self._fair_until):
+            deliveries = [delivery for part in batch for delivery in part.deliveries]
             try:
                 outcomes = await loop.run_in_executor(self._thread, self._ingest, deliveries)
             except Exception as error:  # noqa: BLE001 - raised again in each request
@@ -103,32 +158,77 @@ class Coalescer:
             if len(batch) > 1:
                 await asyncio.sleep(GATHER_SECONDS)
 
-    def _take(self) -> list[_Request]:
-        """The next batch: whole requests, within MAX_BATCH and MAX_BATCH_BYTES unless a single one is larger."""
-        batch: list[_Request] = []
+    def _take(self, *, is_fair: bool) -> list[_Part]:
+        """The next batch, within MAX_BATCH and MAX_BATCH_BYTES unless its first request is larger.
+
+        Large requests give a part of their deliveries, in turn; others are taken whole.
+
+        Args:
+            is_fair: whether small and large requests have batches of their own, in turn, those of the large ones within
+                SLICE and SLICE_BYTES.
+        """
+        batch: list[_Part] = []
+        skipped: list[_Request] = []
+        begun: list[_Request] = []
         room, room_bytes = MAX_BATCH, MAX_BATCH_BYTES
-        while self._waiting:
-            request = self._waiting[0]
-            room -= len(request.deliveries)
-            room_bytes -= request.size
-            if batch and (room < 0 or room_bytes < 0):
-                break
-            batch.append(self._waiting.popleft())
-            self._waiting_bytes -= request.size
-            self._waiting_deliveries -= len(request.deliveries)
+        only = self._next_kind() if is_fair else None
+        if only:
+            room, room_bytes = SLICE, SLICE_BYTES
+        while self._waiting and room:
+            request = self._waiting.popleft()
+            if request.answer.done():  # the client has disconnected, or has waited too long
+                self._remove(list(request.deliveries))
+                continue
+            if only is not None and request.is_large != only:
+                skipped.append(request)
+                continue
+            count = request.fitting(room, room_bytes)
+            if not request.is_large and count < len(request.deliveries):
+                if batch:
+                    self._waiting.appendleft(request)
+                    break
+                count = len(request.deliveries)
+            part = request.take(max(count, 0 if batch else 1))
+            room, room_bytes = max(0, room - len(part)), room_bytes - self._remove(part)
+            if part:
+                batch.append(_Part(request, part))
+            if request.deliveries:
+                (begun if part else skipped).append(request)
+        self._waiting.extendleft(reversed(skipped))
+        self._waiting.extend(begun)
         return batch
 
+    def _next_kind(self) -> bool:
+        """Whether the next batch is one of large requests; both kinds have one in turn while both wait."""
+        kinds = {request.is_large for request in self._waiting if not request.answer.done()}
+        is_large = self._large_next if len(kinds) > 1 else True in kinds
+        self._large_next = not is_large
+        return is_large
 
-def _resolve(batch: Sequence[_Request], outcomes: Sequence[Outcome]) -> None:
+    def _remove(self, deliveries: Sequence[Delivery]) -> int:
+        """Subtract deliveries from what waits; return their size."""
+        size = _size(deliveries)
+        self._waiting_bytes -= size
+        self._waiting_deliveries -= len(deliveries)
+        return size
+
+
+def _size(deliveries: Sequence[Delivery]) -> int:
+    return sum(len(delivery.body) for delivery in deliveries)
+
+
+def _resolve(batch: Sequence[_Part], outcomes: Sequence[Outcome]) -> None:
     start = 0
-    for request in batch:
-        end = start + len(request.deliveries)
-        if not request.outcomes.done():  # the client may have disconnected
-            request.outcomes.set_result(list(outcomes[start:end]))
+    for request, deliveries in batch:
+        end = start + len(deliveries)
+        request.outcomes += outcomes[start:end]
+        if not request.deliveries and not request.answer.done():  # the client may have disconnected
+            request.answer.set_result(request.outcomes)
         start = end
 
 
-def _fail(batch: Sequence[_Request], error: Exception) -> None:
-    for request in batch:
-        if not request.outcomes.done():
-            request.outcomes.set_exception(error)
+def _fail(batch: Sequence[_Part], error: Exception) -> None:
+    """Fail the requests; what else they have is not stored, as their senders deliver all of it again."""
+    for request, _ in batch:
+        if not request.answer.done():
+            request.answer.set_exception(error)

@@ -3,18 +3,23 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from datetime import timedelta
+from typing import NamedTuple, Protocol
 
-from helios.errors import DEFECTS, Rejected, Retryable
-from helios.model.events import Delivery, Event, Key, Outcome, Status
-from helios.normalise import normalise
+from msgspec.structs import replace
+
+from helios.errors import DEFECTS, ConflictError, Rejected, Retryable
+from helios.model.events import Delivery, Event, Fault, Outcome
 from helios.normalise.redact import Redaction
 from helios.notify import notify_best_effort
 from helios.ports.events import DedupeCache
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
-from helios.services.batch_write import BatchWrite, Reading
-from helios.services.outcomes import fingerprint_of
+from helios.reconciliation.record import FlowKey
+from helios.services.batch_write import BatchWrite, ErasedEvents
+from helios.services.new_batch import Assumptions, Stored, candidate, store_candidate
+from helios.services.outcomes import log_batch
+from helios.services.reading import Reading, fault_of, internal_error_rejection, read
 from helios.services.reconciler import Reconciler
 
 log = logging.getLogger("helios.ingest")
@@ -36,7 +41,9 @@ AlsoWrite = Callable[[UnitOfWork, Sequence[Outcome]], None]
 class Ingest(Protocol):
     """``ingest`` with its ports filled in."""
 
-    def __call__(self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None) -> list[Outcome]: ...  # noqa: D102 - above
+    def __call__(  # noqa: D102 - above
+        self, deliveries: Sequence[Delivery], *, also_write: AlsoWrite | None = None, accept: bool = False
+    ) -> list[Outcome]: ...
 
 
 def ingest(
@@ -48,6 +55,8 @@ def ingest(
     redaction: Redaction | None = None,
     notifier: Notifier | None = None,
     also_write: AlsoWrite | None = None,
+    horizon: timedelta | None = None,
+    assumptions: Assumptions | None = None,
 ) -> list[Outcome]:
     """Turn any number of deliveries of one event into one stored event.
 
@@ -61,6 +70,8 @@ def ingest(
         redaction: replaces the fields that must not be stored; None: no field is named.
         notifier: notified of the new frame; None: the relay finds the frame at its next turn.
         also_write: writes more in the same transaction. With it a batch is stored whole or not at all.
+        horizon: how long identities are stored. An event beyond it becomes a dead letter. None: forever.
+        assumptions: what the process has learned about its batches; None: nothing.
 
     Returns:
         What became of each delivery, in the same order.
@@ -70,38 +81,65 @@ def ingest(
         Rejected: only with ``also_write``: one delivery can't be stored, so none was.
     """
     started = time.perf_counter()
-    readings = [_read(delivery, redaction) for delivery in deliveries]
-    keys = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
+    readings = [read(delivery, redaction) for delivery in deliveries]
+    reconciler = reconciler or _NO_FLOWS
+    batch = None if also_write else candidate(readings, reconciler, horizon)
+    keys: set[tuple[str, ...]] = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
+    if batch:
+        keys |= batch.evidence_sets.keys()
     hinted = dedupe.lookup(keys) if keys else set()
-    outcomes = _store(readings, hinted, store, reconciler or _NO_FLOWS, also_write)
-    dedupe.add(
-        {
-            outcome.event.key
-            for outcome in outcomes
-            if outcome.event and outcome.status in {"stored", "duplicate"} and outcome.event.key not in hinted
-        }
+    stored = batch and store_candidate(
+        batch, hinted, store=store, reconciler=reconciler, assumptions=assumptions or Assumptions()
     )
+    if not stored:
+        writer = _Writer(store, hinted, reconciler, horizon, set())
+        stored = Stored(_store_without_erased(readings, writer, also_write), writer.instances)
+    outcomes = stored.outcomes
+    committed = {
+        outcome.event.key for outcome in outcomes if outcome.event and outcome.status in {"stored", "duplicate"}
+    }
+    dedupe.add((committed | stored.instances) - hinted)
     notify_best_effort(notifier)
-    _log(outcomes, started)
+    log_batch("ingested", outcomes, started)
     return outcomes
 
 
-def _read(delivery: Delivery, redaction: Redaction | None) -> Reading:
-    try:
-        return Reading(*redaction.read(delivery)) if redaction else Reading(delivery, normalise(delivery))
-    except Rejected as fault:
-        return Reading(redaction.for_dead_letter(delivery) if redaction else delivery, fault)
-    except DEFECTS as defect:
-        storable = redaction.for_dead_letter(delivery) if redaction else delivery
-        return Reading(storable, internal_error_rejection(storable, defect))
+class _Writer(NamedTuple):
+    """What writing any part of a batch needs; see ``BatchWrite``.
+
+    Attributes:
+        instances: the instances that it has written, and that wait for further events.
+    """
+
+    store: EventStore
+    hinted_keys: set[tuple[str, ...]]
+    reconciler: Reconciler
+    horizon: timedelta | None
+    instances: set[FlowKey]
+
+    def write(self, readings: Sequence[Reading], work: UnitOfWork, *, may_conflict: bool = False) -> list[Outcome]:
+        write = BatchWrite(readings, self.hinted_keys, work, self.reconciler, self.horizon, may_conflict=may_conflict)
+        outcomes = write.run()
+        self.instances.update(after.identity for _, after in write.evaluation.transitions if after.waiting)
+        return outcomes
+
+
+def _store_without_erased(readings: list[Reading], writer: _Writer, also_write: AlsoWrite | None) -> list[Outcome]:
+    """Store a batch, and again if it has events that were erased: which ones, the store knows only while it writes."""
+    while True:
+        try:
+            return _store(readings, writer, also_write)
+        except ErasedEvents as erased:
+            readings = [
+                replace(reading, is_erased=True)
+                if isinstance(reading.content, Event) and reading.content.key in erased.keys
+                else reading
+                for reading in readings
+            ]
 
 
 def _store(
-    readings: Sequence[Reading],
-    hinted_keys: set[Key],
-    store: EventStore,
-    reconciler: Reconciler,
-    also_write: AlsoWrite | None,
+    readings: Sequence[Reading], writer: _Writer, also_write: AlsoWrite | None, *, may_conflict: bool = True
 ) -> list[Outcome]:
     """Store a batch. Deliveries that can't be stored become dead letters together, in a second attempt.
 
@@ -109,30 +147,29 @@ def _store(
     batch until the bug is fixed, and block the other events in it.
     """
     try:
-        with store.transaction() as work:
-            outcomes = BatchWrite(readings, hinted_keys, work, reconciler).run()
+        with writer.store.transaction() as work:
+            outcomes = writer.write(readings, work, may_conflict=may_conflict)
             if also_write:
                 also_write(work, outcomes)
             return outcomes
+    except ConflictError:
+        if not may_conflict:
+            raise
+        log.info("another writer has changed the same flow instances", extra={"events": len(readings)})
+        return _store(readings, writer, also_write, may_conflict=False)
     except (Rejected, *DEFECTS) as error:
         if also_write:
             raise _rejection(readings[0], error) from error
         if len(readings) == 1:
             rejected = [_as_dead_letter(readings[0], error)]
-        elif (rejected := _without_unstorable(readings, hinted_keys, store, reconciler)) == list(readings):
+        elif (rejected := _without_unstorable(readings, writer)) == list(readings):
             # The deliveries can't be stored together, but each of them can be stored.
             half = len(readings) // 2
-            return [
-                outcome
-                for part in (readings[:half], readings[half:])
-                for outcome in _store(part, hinted_keys, store, reconciler, None)
-            ]
-        return _store(rejected, hinted_keys, store, reconciler, None)
+            return [*_store(readings[:half], writer, None), *_store(readings[half:], writer, None)]
+        return _store(rejected, writer, None)
 
 
-def _without_unstorable(
-    readings: Sequence[Reading], hinted_keys: set[Key], store: EventStore, reconciler: Reconciler
-) -> list[Reading]:
+def _without_unstorable(readings: Sequence[Reading], writer: _Writer) -> list[Reading]:
     """The same readings, with a rejection in place of each event that can't be stored.
 
     The search divides the batch until each of these events is alone. It writes nothing, and needs one transaction: with
@@ -141,7 +178,7 @@ def _without_unstorable(
     result = list(readings)
     failed = [range(len(readings))]
     attempts = 0
-    with store.transaction() as work:
+    with writer.store.transaction() as work:
         while failed:
             part = failed.pop()
             if attempts >= SEARCH_ATTEMPTS:
@@ -154,7 +191,7 @@ def _without_unstorable(
                 attempts += 1
                 try:
                     with work.trial():
-                        BatchWrite([readings[index] for index in indexes], hinted_keys, work, reconciler).run()
+                        writer.write([readings[index] for index in indexes], work)
                 except (Rejected, *DEFECTS) as error:
                     if len(indexes) > 1:
                         failed.append(indexes)
@@ -164,45 +201,19 @@ def _without_unstorable(
 
 
 def _as_suspect(reading: Reading) -> Reading:
-    if isinstance(reading.content, Rejected):
+    if isinstance(reading.content, Fault):
         return reading
     reason = "is in a request of which too many events can't be stored: replay it, or send smaller requests"
-    return Reading(reading.delivery, Rejected(reason, field="body"))
+    return Reading(reading.delivery, Fault(reason=reason, field="body", status=400))
 
 
 def _as_dead_letter(reading: Reading, error: Exception) -> Reading:
     rejection = _rejection(reading, error)
-    if isinstance(reading.content, Rejected):
+    if isinstance(reading.content, Fault):
         # A second delivery is better than a lost one. No sender in the batch gets the error of another's event.
         raise Retryable(f"the dead letter can't be stored: {rejection.reason}") from error
-    return Reading(reading.delivery, rejection)
+    return Reading(reading.delivery, fault_of(rejection))
 
 
 def _rejection(reading: Reading, error: Exception) -> Rejected:
     return error if isinstance(error, Rejected) else internal_error_rejection(reading.delivery, error)
-
-
-def internal_error_rejection(delivery: Delivery, defect: Exception) -> Rejected:
-    """The rejection of a delivery that triggers a bug in Helios. The stack trace is logged."""
-    log.error(
-        "internal error",
-        exc_info=defect,
-        extra={"channel": delivery.channel, "fingerprint": fingerprint_of(delivery)},
-    )
-    return Rejected(f"Internal error ({type(defect).__name__}). Replay this event after the fix.", field="body")
-
-
-def _log(outcomes: Sequence[Outcome], started: float) -> None:
-    """Log one line about the batch."""
-    statuses: list[Status] = [outcome.status for outcome in outcomes]
-    lags = [(outcome.event.received_at - outcome.event.time).total_seconds() for outcome in outcomes if outcome.event]
-    log.info(
-        "ingested",
-        extra={
-            "events": len(outcomes),
-            **{status: statuses.count(status) for status in sorted(set(statuses))},
-            "sources": sorted({outcome.event.source for outcome in outcomes if outcome.event}),
-            "oldest_lag_s": round(max(lags), 3) if lags else None,
-            "duration_ms": round((time.perf_counter() - started) * 1000, 2),
-        },
-    )

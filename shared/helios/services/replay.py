@@ -15,11 +15,13 @@ from helios.model.events import Event
 from helios.model.replay import SENT, Checkpoint, Matching, Replayed, ReplayJob, ReplayRequest, check
 from helios.model.stream import EventSummary, Frame
 from helios.notify import notify_best_effort
+from helios.ports.leases import Lease
 from helios.ports.replay import ReplayJobs, ReplayTarget, Targets
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore
 from helios.services.dead_letters import DONE, AlreadyReplayed, replay_dead_letter
 from helios.services.ingest import Ingest
+from helios.sources.registry import CLOUDS, Sources
 
 log = logging.getLogger("helios.replay")
 
@@ -142,6 +144,7 @@ class ReplayWorker:
         ingest: Ingest,
         notifier: Notifier,
         is_busy: Callable[[], bool] = lambda: False,
+        sources: Sources = CLOUDS,
     ) -> None:
         """Take the ports.
 
@@ -152,7 +155,9 @@ class ReplayWorker:
             ingest: ingests dead letters.
             notifier: notified of those frames.
             is_busy: whether live traffic waits in this process.
+            sources: the sources of dead letters.
         """
+        self._sources = sources
         self._jobs = jobs
         self._targets = targets
         self._store = store
@@ -162,16 +167,19 @@ class ReplayWorker:
         self._stopping = threading.Event()
         self._wake = threading.Event()
 
-    def run(self) -> bool:
+    def run(self, *, patience_seconds: float = 0) -> bool:
         """Run all jobs that have not ended, the oldest first; False if another process is running them.
+
+        Args:
+            patience_seconds: how long to wait for another process.
 
         Raises:
             Retryable: the store can't be reached. The checkpoint of the job is stored.
         """
-        with self._jobs.turn() as is_our_turn:
-            while is_our_turn and not self._stopping.is_set() and (job := self._jobs.first_running()):
-                self._work(job)
-        return is_our_turn
+        with self._jobs.turn(patience_seconds=patience_seconds) as lease:
+            while lease and self._may_continue(lease) and (job := self._jobs.first_running()):
+                self._work(job, lease)
+        return lease is not None
 
     def run_forever(self) -> None:
         """Run all jobs, and those that are started later, until ``stop``."""
@@ -195,8 +203,11 @@ class ReplayWorker:
         self._stopping.set()
         self._wake.set()
 
-    def _work(self, job: ReplayJob) -> None:
-        """Run a job until the job ends or this process stops."""
+    def _may_continue(self, lease: Lease) -> bool:
+        return lease.is_held and not self._stopping.is_set()
+
+    def _work(self, job: ReplayJob, lease: Lease) -> None:
+        """Run a job until the job ends, this process stops, or another process may have the lease."""
         try:
             sender = self._sender(job)
         except Rejected as fault:
@@ -206,7 +217,7 @@ class ReplayWorker:
         failures = 0
         next_job: ReplayJob | None = job
         try:
-            while next_job and not self._stopping.is_set():
+            while next_job and self._may_continue(lease):
                 job = next_job
                 self._wait_for_live_traffic()
                 batch_started = time.monotonic()
@@ -268,7 +279,7 @@ class ReplayWorker:
 
     def _sender(self, job: ReplayJob) -> Sender:
         if job.what == "dead_letters":
-            return _DeadLetters(self._jobs, self._ingest)
+            return _DeadLetters(self._jobs, self._ingest, self._sources)
         if job.target.kind == "relay":
             return _Events(self._jobs, _Clients(self._store, self._notifier))
         return _Events(self._jobs, self._targets.open(job.target))
@@ -329,9 +340,7 @@ class _Events:
 
     def read(self, job: ReplayJob, limit: int) -> list[tuple[Checkpoint, Event]]:
         events = self._jobs.events(job.filter, after=job.checkpoint, limit=limit)
-        return [
-            (Checkpoint(received_at=event.received_at, source=event.source, id=event.id), event) for event in events
-        ]
+        return [(_checkpoint(event), event) for event in events]
 
     def send(self, job: ReplayJob, items: Sequence[Event]) -> Iterator[Replayed]:
         return self._target.send(job, items)
@@ -340,14 +349,19 @@ class _Events:
         self._target.close()
 
 
+def _checkpoint(event: Event) -> Checkpoint:
+    return Checkpoint(received_at=event.received_at, source=event.source, id=event.id, producer=event.producer)
+
+
 class _DeadLetters:
     """Sends dead letters to ingest."""
 
     batch = 10
 
-    def __init__(self, jobs: ReplayJobs, ingest: Ingest) -> None:
+    def __init__(self, jobs: ReplayJobs, ingest: Ingest, sources: Sources) -> None:
         self._jobs = jobs
         self._ingest = ingest
+        self._sources = sources
 
     def read(self, job: ReplayJob, limit: int) -> list[tuple[Checkpoint, StoredDeadLetter]]:
         dead_letters = self._jobs.dead_letters(job.filter, after=job.checkpoint, limit=limit)
@@ -370,7 +384,13 @@ class _DeadLetters:
         now = datetime.now(UTC)
         try:
             outcomes = replay_dead_letter(
-                stored, None, ingest=self._ingest, actor=job.actor, now=now, note=f" (replay job {job.id})"
+                stored,
+                None,
+                ingest=self._ingest,
+                actor=job.actor,
+                now=now,
+                sources=self._sources,
+                note=f" (replay job {job.id})",
             )
         except Rejected as fault:
             return Replayed("failed", f"{stored.subject}: {fault.field} {fault.reason}")

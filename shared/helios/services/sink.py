@@ -124,8 +124,8 @@ def _events(frames: Sequence[StreamEvents]) -> list[Event]:
     return [event for frame in frames for event in sorted(frame.events, key=_moment)]
 
 
-def _moment(event: Event) -> tuple[datetime, datetime, str, str]:
-    return (event.time, event.received_at, event.source, event.id)
+def _moment(event: Event) -> tuple[datetime, datetime, Key]:
+    return (event.time, event.received_at, event.key)
 
 
 def _report_refusals(consumer: str, refused: Sequence[Parked]) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import Process, scrubbed_environment
 from local.emulators.azure_host.client import event_grid_url
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import Process, scrubbed_environment
 from tests.support.envelopes import eventgrid_event
 
 REPOSITORY = Path(__file__).resolve().parents[3]

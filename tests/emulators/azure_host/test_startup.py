@@ -28,9 +28,9 @@ def test_no_key_is_logged(host: Hosted):
     ("source", "host_json", "message"),
     [
         (
-            '@app.queue_trigger(arg_name="q", queue_name="x", connection="y")\ndef f(q): ...\n',
+            '@app.service_bus_queue_trigger(arg_name="q", queue_name="x", connection="y")\ndef f(q): ...\n',
             '{"version": "2.0"}',
-            "function f: queueTrigger can't be hosted here",
+            "function f: serviceBusTrigger can't be hosted here",
         ),
         (
             (

@@ -11,10 +11,10 @@ from typing import Any
 from azure.core.credentials import AzureKeyCredential
 from azure.eventgrid import EventGridPublisherClient
 
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import Process
 from local.emulators.eventgrid import client
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import Process
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KEY = "aGVsaW9zLXRlc3Qta2V5LTE="
@@ -54,10 +54,11 @@ class Emulated:
         )
         self.process.wait_ready(answers(f"{self.url}/health"), seconds=20)
 
-    def topic(self, schema: str = "EventGridSchema") -> str:
+    def topic(self, schema: str = "EventGridSchema", **properties: Any) -> str:
         """The name of a new topic."""
         name = f"topic-{next(_numbers)}"
-        client.call(self.url, "PUT", f"/topics/{name}", {"key1": KEY, "properties": {"inputSchema": schema}})
+        body = {"key1": KEY, "properties": {"inputSchema": schema, **properties}}
+        client.call(self.url, "PUT", f"/topics/{name}", body)
         return name
 
     def subscribe(self, topic: str, endpoint: str, name: str = "helios", **properties: Any) -> dict[str, Any]:

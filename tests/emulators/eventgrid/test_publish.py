@@ -1,9 +1,15 @@
 """The vendor's client publishes in both schemas: valid events arrive, and invalid ones get the vendor's errors."""
 
+import base64
+import hashlib
+import hmac
 import http.client
 import json
+import urllib.error
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from azure.core.credentials import AzureKeyCredential, AzureSasCredential
@@ -172,6 +178,53 @@ def test_a_token_signed_with_the_key_is_accepted(grid: Emulated, receiver: Recei
     with EventGridPublisherClient(grid.endpoint(topic), AzureSasCredential(token)) as publisher:
         publisher.send(grid_event())
     assert receiver.wait_ids(1) == ["1"]
+
+
+FORM_ENCODED = [
+    ("{0.month}/{0.day}/{0.year} {hour}:{0.minute}:{0.second} {half}", "Java"),
+    ("{0.month}/{0.day}/{0.year} {hour}:{0:%M}:{0:%S} {half} +00:00", ".NET"),
+    ("{0.month}/{0.day}/{0.year} {hour}:{0:%M}:{0:%S}\u202f{half} +00:00", ".NET on ICU 72"),
+    ("{0:%m}/{0:%d}/{0:%Y} {0:%I}:{0:%M}:{0:%S} {half}", "Microsoft's samples"),
+    ("{0:%Y-%m-%dT%H:%M:%S}+00:00", "ISO 8601"),
+]
+
+
+def sdk_token(resource: str, expiry: datetime, form: str, encode=quote_plus) -> str:
+    """A token as the SDKs of other languages make it, with the expiry in this form."""
+    hour, half = (expiry.hour - 1) % 12 + 1, "AM" if expiry.hour < 12 else "PM"
+    signed = f"r={encode(resource)}&e={encode(form.format(expiry, hour=hour, half=half))}"
+    digest = hmac.new(base64.b64decode(KEY), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}&s={encode(base64.b64encode(digest).decode())}"
+
+
+@pytest.mark.parametrize("encode", [quote_plus, quote], ids=["form", "percent"])
+@pytest.mark.parametrize("form", [form for form, _ in FORM_ENCODED], ids=[sdk for _, sdk in FORM_ENCODED])
+@pytest.mark.parametrize("hours", range(0, 24, 5))
+def test_a_token_in_the_form_of_each_sdk_is_accepted_until_it_expires(grid: Emulated, form: str, encode, hours: int):
+    topic = grid.topic()
+    tomorrow = datetime.now(UTC).replace(hour=hours, minute=4, second=5) + timedelta(days=1)
+    yesterday = tomorrow - timedelta(days=2)
+    codes = []
+    for expiry in (tomorrow, yesterday):
+        token = sdk_token(grid.endpoint(topic), expiry, form, encode)
+        request = urllib.request.Request(grid.endpoint(topic), data=b"[]", headers={"aeg-sas-token": token})
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                codes.append(answer.status)
+        except urllib.error.HTTPError as error:
+            codes.append(error.code)
+            assert b"expired at" in error.read()
+    assert codes == [200, 401]
+
+
+def test_an_expiry_that_is_no_date_is_refused_with_401(grid: Emulated):
+    topic = grid.topic()
+    token = sdk_token(grid.endpoint(topic), datetime.now(UTC), "tomorrow")
+    with (
+        EventGridPublisherClient(grid.endpoint(topic), AzureSasCredential(token)) as publisher,
+        pytest.raises(ClientAuthenticationError, match="can't be read: tomorrow"),
+    ):
+        publisher.send(grid_event())
 
 
 @pytest.mark.parametrize(

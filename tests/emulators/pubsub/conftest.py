@@ -37,6 +37,15 @@ def helios_emulator(tmp_path_factory) -> Iterator[Helios]:
 
 
 @pytest.fixture
+def killable(tmp_path) -> Iterator[Helios]:
+    """An emulator that the test may kill."""
+    running = Helios(tmp_path)
+    running.start()
+    yield running
+    running.close()
+
+
+@pytest.fixture
 def project() -> str:
     """The name of a project that no other test uses."""
     return f"p-{uuid.uuid4().hex[:12]}"

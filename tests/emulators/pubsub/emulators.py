@@ -14,9 +14,9 @@ from google.cloud import pubsub_v1
 from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
 
-from local.stack.ports import HOST, free_port
-from local.stack.probes import answers
-from local.stack.process import Process, scrubbed_environment
+from helios.processes.ports import HOST, free_port
+from helios.processes.probes import answers
+from helios.processes.process import Process, scrubbed_environment
 
 ROOT = Path(__file__).parents[3]
 

@@ -4,7 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple, Self
 
-from local.stack.ports import HOST
+from helios.processes.ports import HOST
 
 
 class Received(NamedTuple):

@@ -4,12 +4,19 @@ import base64
 import json
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from threading import Event
 
 import pytest
-from google.api_core.exceptions import AlreadyExists, InvalidArgument, NotFound, OutOfRange
+from google.api_core.exceptions import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+)
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import PublisherClient as GapicPublisher
 from google.pubsub_v1 import types
@@ -119,6 +126,182 @@ def test_a_subscription_needs_its_topic(emulator, project):
 def test_a_bad_name_is_refused(emulator, project, name):
     with pytest.raises(InvalidArgument):
         emulator.publisher().create_topic(name=f"projects/{project}/topics/{name}")
+
+
+MALFORMED = ["123", "orders", "projects/p/topics/x", "projects/p/nonsense/orders", "projects/p/topics/orders/x"]
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda publisher, _, name: publisher.get_topic(topic=name),
+        lambda publisher, _, name: GapicPublisher.publish(
+            publisher, topic=name, messages=[types.PubsubMessage(data=b"x")]
+        ),
+        lambda publisher, _, name: publisher.list_topic_subscriptions(topic=name, retry=None),
+        lambda publisher, _, name: publisher.delete_topic(topic=name),
+        lambda _, subscriber, name: subscriber.create_subscription(name=f"{GOOD}-new", topic=name),
+        lambda _, subscriber, name: subscriber.get_subscription(subscription=name),
+        lambda _, subscriber, name: subscriber.pull(subscription=name, max_messages=1),
+        lambda _, subscriber, name: subscriber.acknowledge(subscription=name, ack_ids=["1"]),
+        lambda _, subscriber, name: subscriber.delete_subscription(subscription=name),
+        lambda _, subscriber, name: subscriber.get_snapshot(snapshot=name),
+        lambda _, subscriber, name: subscriber.create_snapshot(name=f"{GOOD}-new", subscription=name),
+        lambda _, subscriber, name: list(subscriber.streaming_pull(requests=iter([_first_request(name)]))),
+    ],
+)
+def test_a_malformed_name_is_invalid_wherever_it_is_looked_up(emulator, call, name):
+    with pytest.raises(InvalidArgument):
+        call(emulator.publisher(), emulator.subscriber(), name)
+
+
+GOOD = "projects/p/subscriptions/orders"
+
+
+def _first_request(name):
+    return types.StreamingPullRequest(subscription=name, stream_ack_deadline_seconds=10)
+
+
+def test_a_malformed_project_is_invalid(helios_emulator):
+    """Google's emulator lists nothing, or fails with UNKNOWN."""
+    for name in ("p", "projects/", "projects/p/topics"):
+        with pytest.raises(InvalidArgument):
+            helios_emulator.publisher().list_topics(project=name)
+        with pytest.raises(InvalidArgument):
+            helios_emulator.subscriber().list_subscriptions(project=name)
+        with pytest.raises(InvalidArgument):
+            helios_emulator.subscriber().list_snapshots(project=name)
+
+
+def test_lists_have_pages(emulator, project, queue):
+    names = [f"projects/{project}/topics/topic-{number}" for number in range(5)]
+    for name in names:
+        queue.publisher.create_topic(name=name)
+    pages = queue.publisher.list_topics(request={"project": f"projects/{project}", "page_size": 2}).pages
+
+    assert [[topic.name for topic in page.topics] for page in pages] == [
+        [queue.topic, names[0]],
+        names[1:3],
+        names[3:],
+    ]
+
+
+def test_a_page_neither_repeats_nor_skips_a_topic_after_a_change(emulator, project, queue):
+    for number in range(4):
+        queue.publisher.create_topic(name=f"projects/{project}/topics/topic-{number}")
+    request = {"project": f"projects/{project}", "page_size": 2}
+    pages = iter(queue.publisher.list_topics(request=request).pages)
+    next(pages)
+    queue.publisher.create_topic(name=f"projects/{project}/topics/an-earlier-name")
+
+    assert [topic.name.rpartition("/")[2] for page in pages for topic in page.topics] == [
+        "topic-1",
+        "topic-2",
+        "topic-3",
+    ]
+
+
+@pytest.mark.parametrize("page", [{"page_size": -1}, {"page_token": "nonsense!"}, {"page_token": "_w=="}])
+def test_an_invalid_page_is_refused(helios_emulator, project, page):
+    """Google's emulator takes any number, and any text for a token."""
+    queue = Queue(helios_emulator, project)
+    with pytest.raises(InvalidArgument, match="page_"):
+        queue.publisher.list_topics(request={"project": f"projects/{project}", **page})
+
+
+def test_a_push_subscription_can_not_be_pulled_as_a_stream(emulator, project):
+    """A pull would take the messages away from the endpoint."""
+    queue = Queue(emulator, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/"))
+    with pytest.raises(FailedPrecondition):
+        list(queue.subscriber.streaming_pull(requests=_requests(_first_request(queue.name)), timeout=20))
+
+
+def test_a_push_subscription_can_not_be_pulled(helios_emulator, project):
+    """Google's emulator answers such a pull with no message."""
+    queue = Queue(helios_emulator, project, push_config=types.PushConfig(push_endpoint="http://127.0.0.1:1/"))
+    queue.publish(b"1")
+    with pytest.raises(FailedPrecondition):
+        queue.pull()
+
+
+def test_a_stream_ends_when_its_subscription_becomes_a_push_subscription(helios_emulator, project):
+    """Google's emulator lets the stream go on."""
+    queue = Queue(helios_emulator, project)
+    stream = queue.subscriber.streaming_pull(requests=_requests(_first_request(queue.name)), timeout=20)
+    push = types.PushConfig(push_endpoint="http://127.0.0.1:1/")
+    queue.subscriber.modify_push_config(subscription=queue.name, push_config=push)
+    with pytest.raises(FailedPrecondition):
+        list(stream)
+
+
+def _requests(*requests):
+    """These requests, without the end of the stream."""
+    yield from requests
+    Event().wait(10)
+
+
+def test_a_malformed_ack_id_is_refused(queue):
+    with pytest.raises(InvalidArgument):
+        queue.subscriber.acknowledge(subscription=queue.name, ack_ids=["bogus"])
+    with pytest.raises(InvalidArgument):
+        queue.subscriber.modify_ack_deadline(subscription=queue.name, ack_ids=["bogus"], ack_deadline_seconds=10)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"ack_ids": ["bogus"]},
+        {"modify_deadline_ack_ids": ["bogus"], "modify_deadline_seconds": [10]},
+        {"subscription": GOOD},
+    ],
+)
+def test_an_invalid_later_request_ends_a_stream(queue, later):
+    requests = _requests(_first_request(queue.name), types.StreamingPullRequest(**later))
+    with pytest.raises(InvalidArgument):
+        list(queue.subscriber.streaming_pull(requests=requests, timeout=20))
+
+
+@pytest.mark.parametrize("field", ["max_outstanding_messages", "max_outstanding_bytes"])
+def test_the_limits_of_a_stream_can_not_be_changed(helios_emulator, project, field):
+    """As the API documents; Google's emulator ignores a later value."""
+    queue = Queue(helios_emulator, project)
+    requests = _requests(_first_request(queue.name), types.StreamingPullRequest(**{field: 5}))
+    with pytest.raises(InvalidArgument, match=field):
+        list(queue.subscriber.streaming_pull(requests=requests, timeout=20))
+
+
+def _first_batches(queue, **limits):
+    """The payloads that a stream delivers without an acknowledgement, until nothing came for half a second."""
+    first = _first_request(queue.name)
+    for name, value in limits.items():
+        setattr(first, name, value)
+    stream = queue.subscriber.streaming_pull(requests=_requests(first), timeout=1.5)
+    deliveries = []
+    with suppress(DeadlineExceeded):
+        for response in stream:
+            deliveries += [received.message.data for received in response.received_messages]
+    return deliveries
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({}, 20),
+        ({"max_outstanding_messages": 3}, 3),
+        ({"max_outstanding_messages": 0}, 20),
+        ({"max_outstanding_messages": -1}, 20),
+        ({"max_outstanding_bytes": 250}, 3),  # the API stops once the limit is reached
+        ({"max_outstanding_bytes": 1}, 1),
+        ({"max_outstanding_bytes": -1, "max_outstanding_messages": -1}, 20),
+    ],
+)
+def test_a_stream_delivers_within_the_client_s_limits(helios_emulator, project, limits, expected):
+    """Google's emulator ignores these limits."""
+    queue = Queue(helios_emulator, project)
+    queue.publish(*(b"%02d" % number + b"x" * 98 for number in range(20)))
+
+    assert len(_first_batches(queue, **limits)) == expected
 
 
 def test_a_pulled_message_equals_the_published_one(queue):
@@ -254,6 +437,37 @@ def test_messages_of_one_ordering_key_are_delivered_in_order(emulator, project):
     assert delivered == [str(number).encode() for number in range(20)]
 
 
+def test_messages_of_one_ordering_key_are_delivered_in_one_batch(emulator, project):
+    queue = Queue(emulator, project, enable_message_ordering=True)
+    messages = [types.PubsubMessage(data=b"%d" % number, ordering_key="ORD-1") for number in range(20)]
+    GapicPublisher.publish(queue.publisher, topic=queue.topic, messages=messages)
+
+    assert [received.message.data for received in queue.pull(15)] == [b"%d" % number for number in range(15)]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_stream_says_whether_its_messages_are_ordered(emulator, project, ordered):
+    """Go's client handles the messages of a key one by one only if the response has this property."""
+    queue = Queue(emulator, project, enable_message_ordering=ordered)
+    queue.publish(b"1")
+    stream = queue.subscriber.streaming_pull(requests=_requests(_first_request(queue.name)), timeout=20)
+
+    assert next(iter(stream)).subscription_properties.message_ordering_enabled == ordered
+    stream.cancel()
+
+
+def test_a_failed_message_of_an_ordering_key_is_delivered_before_the_later_ones(helios_emulator, project):
+    """Google's emulator delivers it last."""
+    queue = Queue(helios_emulator, project, enable_message_ordering=True)
+    messages = [types.PubsubMessage(data=b"%d" % number, ordering_key="ORD-1") for number in range(4)]
+    GapicPublisher.publish(queue.publisher, topic=queue.topic, messages=messages)
+    first, second, third, _ = queue.pull()
+    queue.nack(second)
+    queue.acknowledge(first, third)
+
+    assert [received.message.data for received in queue.pull_all(3)] == [b"1", b"2", b"3"]
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -368,11 +582,51 @@ def test_a_field_mask_may_name_a_nested_field(helios_emulator, project):
     assert bare.oidc_token.service_account_email == "a@b"
 
 
-@pytest.mark.parametrize("path", ["nonsense", "push_config.nonsense", "labels.team", "topic"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("nonsense", "push_config.nonsense", "labels.team", "topic"),
+        *("detached", "state", "topic_message_retention_duration"),
+    ],
+)
 def test_a_field_mask_with_a_read_only_or_unknown_field_is_refused(queue, path):
     request = {"subscription": types.Subscription(name=queue.name), "update_mask": {"paths": [path]}}
     with pytest.raises(InvalidArgument):
         queue.subscriber.update_subscription(request=request)
+
+
+@pytest.mark.parametrize("path", ["nonsense", "name", "state", "satisfies_pzs"])
+def test_a_field_mask_of_a_topic_with_a_read_only_or_unknown_field_is_refused(queue, path):
+    with pytest.raises(InvalidArgument):
+        queue.publisher.update_topic(request={"topic": types.Topic(name=queue.topic), "update_mask": {"paths": [path]}})
+
+
+def test_fields_that_only_the_service_sets_are_ignored_in_a_new_subscription(helios_emulator, project):
+    """Google's emulator creates a detached subscription."""
+    queue = Queue(
+        helios_emulator,
+        project,
+        detached=True,
+        state=types.Subscription.State.RESOURCE_ERROR,
+        topic_message_retention_duration=timedelta(hours=1),
+    )
+    subscription = queue.subscriber.get_subscription(subscription=queue.name)
+
+    assert (subscription.detached, subscription.state) == (False, types.Subscription.State.ACTIVE)
+    assert "topic_message_retention_duration" not in subscription
+
+
+def test_a_pull_subscription_has_an_empty_push_config(queue):
+    """Node's client reads ``metadata.pushConfig.pushEndpoint``."""
+    assert "push_config" in queue.subscriber.get_subscription(subscription=queue.name)
+
+
+@pytest.mark.parametrize("topic", ["", "nonsense"])
+def test_a_dead_letter_policy_needs_a_topic(helios_emulator, project, topic):
+    """Google's emulator answers NOT_FOUND."""
+    policy = types.DeadLetterPolicy(dead_letter_topic=topic, max_delivery_attempts=5)
+    with pytest.raises(InvalidArgument):
+        Queue(helios_emulator, project, dead_letter_policy=policy)
 
 
 def test_a_topic_can_be_updated_by_a_field_mask(queue):

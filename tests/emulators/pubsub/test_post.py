@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from helios.processes.ports import HOST, free_port
 from local.emulators.pubsub.post import Poster
-from local.stack.ports import HOST, free_port
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

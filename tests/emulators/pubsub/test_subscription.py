@@ -151,8 +151,30 @@ def test_unacknowledged_messages_have_the_order_of_their_key():
     assert [message.id for message in state.unacknowledged()] == ["0", "1", "2"]
 
 
-def test_an_ordering_key_has_one_message_in_delivery():
+def test_messages_of_one_key_are_delivered_together_in_their_order():
     state = subscription(ordered=True)
+    for number, key in [(1, "a"), (2, "b"), (3, "a"), (4, ""), (5, "a")]:
+        state.add(message(number, key))
+
+    assert ids(state.take(10, now=0)) == ["1", "3", "5", "2", "4"]
+
+
+def test_no_message_of_a_key_is_delivered_before_all_delivered_ones_are_acknowledged():
+    """Another client may take the next ones, and finish them earlier."""
+    state = subscription(ordered=True)
+    for number in range(1, 5):
+        state.add(message(number, "a"))
+    first, second = state.take(2, now=0)
+    state.add(message(5, "a"))
+    state.acknowledge(second.ack_id)
+
+    assert ids(state.take(10, now=0)) == []
+    state.acknowledge(first.ack_id)
+    assert ids(state.take(10, now=0)) == ["3", "4", "5"]
+
+
+def test_a_push_has_one_message_of_an_ordering_key():
+    state = subscription(ordered=True, one_per_key=True)
     for number, key in [(1, "a"), (2, "a"), (3, "b"), (4, "")]:
         state.add(message(number, key))
     first = state.take(10, now=0)
@@ -164,13 +186,62 @@ def test_an_ordering_key_has_one_message_in_delivery():
 
 def test_no_later_message_of_a_key_overtakes_a_failed_one():
     state = subscription(ordered=True, minimum_backoff=1.0, maximum_backoff=1.0)
-    state.add(message(1, "a"))
-    state.add(message(2, "a"))
-    (delivery,) = state.take(1, now=0)
-    state.modify_deadline(delivery.ack_id, 0, now=0)
+    for number in range(1, 4):
+        state.add(message(number, "a"))
+    first, second = state.take(2, now=0)
+    nack(state, first)
 
+    assert state.acknowledge(second.ack_id) is None  # delivered before the first one succeeded
     assert ids(state.take(10, now=0.5)) == []
-    assert ids(state.take(10, now=1)) == ["1"]
+    assert [(delivery.message.id, delivery.attempt) for delivery in state.take(10, now=1)] == [
+        ("1", 2),
+        ("2", 1),
+        ("3", 1),
+    ]
+
+
+def test_a_failed_message_of_a_key_waits_for_the_earlier_ones():
+    state = subscription(ordered=True)
+    for number in range(1, 4):
+        state.add(message(number, "a"))
+    first, second, _ = state.take(3, now=0)
+    nack(state, second)
+
+    assert ids(state.take(10, now=0)) == []
+    nack(state, first)
+    assert ids(state.take(10, now=0)) == ["1", "2", "3"]
+
+
+def test_a_replaced_message_is_not_delivered_again():
+    state = subscription(ordered=True)
+    for number, key in [(1, "a"), (2, "a"), (3, ""), (4, "")]:
+        state.add(message(number, key))
+    leased = state.take(2, now=0)
+    state.replace([message(2, "a"), message(5)])
+
+    assert [state.acknowledge(delivery.ack_id) for delivery in leased] == [None, None]
+    assert ids(state.take(10, now=0)) == ["2", "5"]
+    assert ids(state.take(10, now=20)) == ["2", "5"]
+
+
+def test_a_delivery_has_no_more_bytes_than_the_client_asked_for():
+    state = subscription()
+    for number in range(4):
+        state.add(message(number))
+
+    assert ids(state.take(10, now=0, most_bytes=2)) == ["0", "1"]
+    assert ids(state.take(10, now=0, most_bytes=0)) == ["2"]  # one message may be larger than the limit
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_each_message_is_counted_in_one_state(ordered):
+    state = subscription(ordered=ordered, minimum_backoff=1.0, maximum_backoff=1.0)
+    for number in range(5):
+        state.add(message(number, "a" if number < 3 else "b"))
+    nack(state, state.take(1, now=0)[0])
+    state.take(1, now=0)
+
+    assert (state.waiting, state.leased, state.backing_off) == (3, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,6 @@
-/** The colour of each cloud, and a stroke or pattern that distinguishes it without colour. */
-import type { Source } from "@/lib/clouds";
+/** The stroke of each source in a chart, which distinguishes it without colour. */
+import { placeOf, type Source } from "@/lib/sources";
 
-export const FILL: Record<Source, string> = {
-  aws: "var(--color-aws)",
-  gcp: "var(--color-gcp)",
-  azure: "var(--color-azure)",
-};
+const DASHES = ["none", "7 3", "2 3", "9 3 2 3", "12 4", "4 4", "1 3", "6 2 2 2 2 2"];
 
-export const LINE: Record<Source, string> = {
-  aws: "var(--color-aws-line)",
-  gcp: "var(--color-gcp-line)",
-  azure: "var(--color-azure-line)",
-};
-
-export const DASHES: Record<Source, string> = { aws: "none", gcp: "7 3", azure: "2 3" };
+export const dashesOf = (source: Source): string => DASHES[placeOf(source) % DASHES.length] ?? "none";

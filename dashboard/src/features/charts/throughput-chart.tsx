@@ -1,17 +1,17 @@
 import { useMemo, type ReactNode } from "react";
 import { Area, AreaChart, CartesianGrid, Tooltip, XAxis, YAxis } from "recharts";
 
-import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
+import { sources } from "@/lib/sources";
 import { minuteOfDay, rate, shortCount, timeOfDay } from "@/lib/format";
 import type { Pulse } from "@/live/model";
-import { CloudMark } from "@/ui/cloud-mark";
+import { colorsOf, SourceMark } from "@/ui/source-mark";
 
-import { DASHES, FILL, LINE } from "./styles";
+import { dashesOf } from "./styles";
 import { peak, points, STEP_SECONDS, type Point } from "./throughput-data";
 
 const MINUTES = [15, 12, 9, 6, 3, 0];
 
-/** Events per second of each cloud, stacked, over the last 15 minutes. */
+/** Events per second of each source, stacked, over the last 15 minutes. */
 export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode {
   // A new chart every few seconds is enough: the sparklines show each second.
   const step = Math.floor((pulse.second + 1) / STEP_SECONDS);
@@ -19,7 +19,7 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
   const data = useMemo(() => points(pulse), [step, pulse.since]);
   const end = step * STEP_SECONDS * 1000;
   const start = end - 15 * 60_000;
-  const since = data.find((point) => point.aws !== null)?.at ?? end;
+  const since = data.find((point) => point.rates !== null)?.at ?? end;
 
   return (
     <figure
@@ -57,16 +57,16 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
             tickCount={4}
           />
           <Tooltip content={<Reading />} isAnimationActive={false} cursor={{ stroke: "var(--color-edge)" }} />
-          {SOURCES.map((source) => (
+          {sources().map(({ name }) => (
             <Area
-              key={source}
-              dataKey={source}
+              key={name}
+              dataKey={(point: Point) => point.rates && (point.rates[name] ?? 0)}
               stackId="all"
               type="monotone"
-              stroke={LINE[source]}
+              stroke={colorsOf(name).line}
               strokeWidth={1.75}
-              strokeDasharray={DASHES[source]}
-              fill={FILL[source]}
+              strokeDasharray={dashesOf(name)}
+              fill={colorsOf(name).fill}
               fillOpacity={0.28}
               isAnimationActive={false}
             />
@@ -105,11 +105,11 @@ function Reading({ active, payload }: { active?: boolean; payload?: readonly { p
       <p className="mb-1 text-faint tabular-nums">
         {timeOfDay(point.at - STEP_SECONDS * 1000)} – {timeOfDay(point.at)}
       </p>
-      {SOURCES.toReversed().map((source) => (
-        <p key={source} className="flex items-center gap-2 leading-5">
-          <CloudMark source={source} className="size-2.5" />
-          {CLOUD_NAMES[source]}
-          <span className="ml-auto pl-4 font-medium tabular-nums">{rate(point[source] ?? 0)}/s</span>
+      {sources().toReversed().map(({ name, label }) => (
+        <p key={name} className="flex items-center gap-2 leading-5">
+          <SourceMark source={name} className="size-2.5" />
+          {label}
+          <span className="ml-auto pl-4 font-medium tabular-nums">{rate(point.rates?.[name] ?? 0)}/s</span>
         </p>
       ))}
     </div>

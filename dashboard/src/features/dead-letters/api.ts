@@ -62,12 +62,12 @@ export function useDeadLetter(id: number): UseQueryResult<DeadLetter> {
 }
 
 /** Replays a dead letter; null as the body replays the received body. */
-export function useReplayDeadLetter(id: number): UseMutationResult<Result[], Error, string | null> {
+export function useReplayDeadLetter(id: number): UseMutationResult<Result[], Error, Schemas["Repair"]> {
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: async (body) => {
+    mutationFn: async (repair) => {
       const url = apiUrl(`/api/v1/dead-letters/${id}/replay`);
-      const answer = await post<Result | Schemas["Results"]>(url, undefined, { body });
+      const answer = await post<Result | Schemas["Results"]>(url, undefined, repair);
       return "results" in answer ? answer.results : [answer];
     },
     onSettled: () => queries.invalidateQueries({ queryKey: DEAD_LETTERS }),

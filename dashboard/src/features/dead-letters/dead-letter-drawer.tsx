@@ -7,7 +7,7 @@ import { Drawer } from "@/ui/drawer";
 import { Fact, FactList } from "@/ui/fact";
 import { Moment } from "@/ui/moment";
 import { Notice, Skeleton } from "@/ui/notice";
-import { SourceBadge } from "@/ui/source-badge";
+import { SourceBadge } from "@/ui/source-mark";
 
 import { useDeadLetter, type DeadLetter } from "./api";
 import { Body } from "./body";

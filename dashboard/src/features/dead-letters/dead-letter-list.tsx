@@ -50,7 +50,7 @@ function Headings(): ReactNode {
       aria-hidden
       className={cx("hidden border-y border-line px-5 py-1.5 text-[11px] font-medium text-faint lg:grid", COLUMNS)}
     >
-      <span>Cloud</span>
+      <span>Source</span>
       <span>Status</span>
       <span>Reason</span>
       <span>Replayed</span>

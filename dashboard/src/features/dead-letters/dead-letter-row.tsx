@@ -5,12 +5,12 @@ import { toDeadLetter } from "@/state/address";
 import { Age } from "@/ui/age";
 import { cx } from "@/ui/class-names";
 import { Link } from "@/ui/link";
-import { SourceBadge } from "@/ui/source-badge";
+import { SourceBadge } from "@/ui/source-mark";
 
 import type { DeadLetter } from "./api";
 
 /** Used by the column headings too. */
-export const COLUMNS = "lg:grid-cols-[5rem_6.5rem_minmax(12rem,1fr)_7rem_4.5rem_3.5rem] lg:gap-x-4";
+export const COLUMNS = "lg:grid-cols-[var(--badge,5rem)_6.5rem_minmax(12rem,1fr)_7rem_4.5rem_3.5rem] lg:gap-x-4";
 
 /** One dead letter; the whole row is a link that opens it. */
 export const DeadLetterRow = memo(function DeadLetterRow({ deadLetter, selected }: { deadLetter: DeadLetter; selected: boolean }): ReactNode {

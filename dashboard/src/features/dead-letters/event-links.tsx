@@ -1,23 +1,18 @@
 import type { ReactNode } from "react";
 
-import { isSource } from "@/lib/clouds";
-import { toEvent, toDeadLetter } from "@/state/address";
+import { keyText, type EventKey } from "@/lib/event-key";
+import { toDeadLetter, toEvent } from "@/state/address";
 import { Link } from "@/ui/link";
 
 /** Links to the events that a dead letter became. */
-export function EventLinks({ keys }: { keys: readonly string[] }): ReactNode {
-  return keys.map((key) => {
-    const at = key.indexOf("/");
-    const [source, id] = [key.slice(0, at), key.slice(at + 1)];
-    if (!isSource(source)) return null;
-    return (
-      <Link
-        key={key}
-        to={{ ...toEvent({ source, id }), ...toDeadLetter(null) }}
-        className="block font-mono text-xs break-all text-accent underline underline-offset-2"
-      >
-        {key}
-      </Link>
-    );
-  });
+export function EventLinks({ keys }: { keys: readonly EventKey[] }): ReactNode {
+  return keys.map((key) => (
+    <Link
+      key={keyText(key)}
+      to={{ ...toEvent(key), ...toDeadLetter(null) }}
+      className="block font-mono text-xs break-all text-accent underline underline-offset-2"
+    >
+      {key.source}/{key.id}
+    </Link>
+  ));
 }

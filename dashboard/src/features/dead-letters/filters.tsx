@@ -1,19 +1,25 @@
 import type { ReactNode } from "react";
 
-import { sourceName } from "@/lib/flows";
-import { DEAD_LETTER_SOURCES, DEAD_LETTER_STATUSES, setDeadLetterFilter, useAddress } from "@/state/address";
+import { sourceName, sources, UNKNOWN, type Source } from "@/lib/sources";
+import { DEAD_LETTER_STATUSES, setDeadLetterFilter, useAddress } from "@/state/address";
 import { Icon } from "@/ui/icons";
 import { SearchField } from "@/ui/search-field";
 import { Select } from "@/ui/select";
 
-const SOURCES = DEAD_LETTER_SOURCES.map((source) => [source, source === "unknown" ? "Unknown" : sourceName(source)] as const);
 const STATUSES = DEAD_LETTER_STATUSES.map((status) => [status, status] as const);
 const REPLAYED = [
   ["no", "Not replayed"],
   ["yes", "Replayed"],
 ] as const;
 
-/** Filters the dead letters by field, cloud, status and replay. */
+/** Every source, and the one in the address, which may not be declared any more. */
+function choices(chosen: Source | null): [Source, string][] {
+  const names = [...sources().map(({ name }) => name), UNKNOWN];
+  const all = chosen === null || names.includes(chosen) ? names : [chosen, ...names];
+  return all.map((name) => [name, name === UNKNOWN ? "Unknown" : sourceName(name)]);
+}
+
+/** Filters the dead letters by field, source, status and replay. */
 export function Filters(): ReactNode {
   const { cloud, status, field, reason, replayed } = useAddress().deadLetters;
   return (
@@ -26,7 +32,7 @@ export function Filters(): ReactNode {
           setDeadLetterFilter({ field: value || null });
         }}
       />
-      <Select label="Cloud" any="All clouds" value={cloud} choices={SOURCES} onChange={(value) => { setDeadLetterFilter({ cloud: value }); }} />
+      <Select label="Source" any="All sources" value={cloud} choices={choices(cloud)} onChange={(value) => { setDeadLetterFilter({ cloud: value }); }} />
       <Select label="Status" any="All statuses" value={status} choices={STATUSES} onChange={(value) => { setDeadLetterFilter({ status: value }); }} />
       <Select label="Replay" any="Replayed or not" value={replayed} choices={REPLAYED} onChange={(value) => { setDeadLetterFilter({ replayed: value }); }} />
       {reason !== null && (

@@ -6,7 +6,7 @@ import { Ago } from "@/ui/age";
 import { Link } from "@/ui/link";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
-import { SourceBadge } from "@/ui/source-badge";
+import { SourceBadge } from "@/ui/source-mark";
 
 import { useDeadLetterGroups, type DeadLetterGroup } from "./api";
 

@@ -1,9 +1,8 @@
 import type { ReactNode } from "react";
 
-import { isSource } from "@/lib/clouds";
 import { age } from "@/lib/format";
 import { useNow } from "@/lib/use-now";
-import { CloudBadge } from "@/ui/cloud-mark";
+import { SourceBadge } from "@/ui/source-mark";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
@@ -35,11 +34,7 @@ function DeadLetterItem({ deadLetter }: { deadLetter: DeadLetter }): ReactNode {
       <details>
         <summary className="cursor-pointer list-none px-4 py-2 hover:bg-raised focus-visible:-outline-offset-2 sm:px-5">
           <span className="flex items-center gap-2 text-[13px]">
-            {isSource(deadLetter.source) ? (
-              <CloudBadge source={deadLetter.source} />
-            ) : (
-              <span className="rounded-md bg-raised px-1.5 text-xs leading-5.5 font-semibold text-soft">unknown</span>
-            )}
+            <SourceBadge source={deadLetter.source} />
             <span className="font-medium">{deadLetter.status}</span>
             <span className="ml-auto text-xs whitespace-nowrap text-faint tabular-nums">
               {deadLetter.attempts > 1 && `× ${deadLetter.attempts} · `}

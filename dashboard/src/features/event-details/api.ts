@@ -3,8 +3,8 @@ import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import { useAccess } from "@/api/access";
 import { apiUrl, getText, type Schemas } from "@/api/http";
+import type { EventKey } from "@/lib/event-key";
 import { indent, member } from "@/lib/json-text";
-import type { EventKey } from "@/state/address";
 
 export interface EventDetails {
   event: Schemas["Event"];
@@ -14,13 +14,13 @@ export interface EventDetails {
   payload: string;
 }
 
-export function eventUrl({ source, id }: EventKey): string {
-  return apiUrl(`/api/v1/events/${source}/${encodeURIComponent(id)}`);
+export function eventUrl({ source, producer, id }: EventKey): string {
+  return apiUrl(`/api/v1/events/${source}/${encodeURIComponent(id)}`, { producer });
 }
 
 export function useEvent(key: EventKey): UseQueryResult<EventDetails> {
   return useQuery({
-    queryKey: ["event", key.source, key.id],
+    queryKey: ["event", key.source, key.producer, key.id],
     queryFn: async ({ signal }) => {
       const text = await getText(eventUrl(key), signal);
       return {

@@ -2,7 +2,7 @@
 import { entries, member } from "@/lib/json-text";
 
 /** Fields that never come from the payload; `data` is the payload itself. */
-const OWN = ["data", "digest", "received_at"];
+const OWN = ["data", "attributes", "digest", "received_at"];
 
 export interface Field {
   name: string;

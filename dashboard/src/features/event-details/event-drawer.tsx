@@ -1,11 +1,12 @@
 import { useState, type ReactNode } from "react";
 
 import { ApiError } from "@/api/http";
-import { openEvent, type EventKey } from "@/state/address";
-import { CloudBadge } from "@/ui/cloud-mark";
+import type { EventKey } from "@/lib/event-key";
+import { openEvent } from "@/state/address";
 import { CopyButton } from "@/ui/copy-button";
 import { Drawer } from "@/ui/drawer";
 import { Notice, Skeleton } from "@/ui/notice";
+import { SourceBadge } from "@/ui/source-mark";
 import { Segments } from "@/ui/segments";
 
 import { asCurl, eventUrl, useEvent, type EventDetails } from "./api";
@@ -22,7 +23,7 @@ export default function EventDrawer({ eventKey }: { eventKey: EventKey }): React
   const heading = (
     <>
       <div className="flex items-center gap-2.5">
-        <CloudBadge source={eventKey.source} />
+        <SourceBadge source={eventKey.source} />
         <h2 className="truncate text-base font-semibold tracking-tight">{data?.event.type ?? "Event"}</h2>
       </div>
       <p className="mt-1.5 font-mono text-xs break-all text-soft">{eventKey.id}</p>

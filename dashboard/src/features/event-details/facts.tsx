@@ -7,6 +7,7 @@ import { toView } from "@/state/address";
 import { Fact, FactList } from "@/ui/fact";
 import { Link } from "@/ui/link";
 import { Moment } from "@/ui/moment";
+import { TraceLink } from "@/ui/trace-link";
 
 import { Verdict } from "./verdict";
 
@@ -29,12 +30,34 @@ export function Facts({ event, payload }: { event: Schemas["Event"]; payload: st
       <Fact name="Received">
         <Moment at={event.received_at} /> ({duration(lag)} later)
       </Fact>
-      <Fact name="Origin">{event.origin}</Fact>
+      <Fact name="Storage">{event.archived && "Archive: the database no longer has this event."}</Fact>
+      <Fact name="Producer">{event.producer}</Fact>
       <Fact name="Subject">{event.subject}</Fact>
+      <Fact name="Trace">{event.trace && <TraceLink trace={event.trace} />}</Fact>
+      <Attributes attributes={event.attributes} />
       <Fact name="Digest">
         <code className="font-mono text-xs">{event.digest}</code>
       </Fact>
     </FactList>
+  );
+}
+
+/** What the sender or the cloud sent beside the payload. */
+function Attributes({ attributes }: { attributes: Record<string, string> }): ReactNode {
+  const entries = Object.entries(attributes);
+  return (
+    <Fact name="Attributes">
+      {entries.length > 0 && (
+        <ul className="space-y-0.5 font-mono text-xs break-all">
+          {entries.map(([name, value]) => (
+            <li key={name}>
+              <span className="text-faint">{name}: </span>
+              {value}
+            </li>
+          ))}
+        </ul>
+      )}
+    </Fact>
   );
 }
 

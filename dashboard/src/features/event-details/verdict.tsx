@@ -20,7 +20,7 @@ interface VerdictProps {
 export function Verdict({ event, instance, named }: VerdictProps): ReactNode {
   const { data } = useQuery(flowInstanceQuery(instance.flow, instance.key));
   const issue = data?.issues[0];
-  const deliveries = data?.legs.find((leg) => leg.source === event.source && leg.event_id === event.id)?.deliveries ?? 1;
+  const deliveries = data?.legs.find((leg) => leg.source === event.source && leg.producer === event.producer && leg.event_id === event.id)?.deliveries ?? 1;
   return (
     <div className="mb-1 last:mb-0">
       <span className="flex flex-wrap items-center gap-x-3 gap-y-1">

@@ -4,6 +4,7 @@ import { useEffect } from "react";
 
 import { flowInstanceQuery, type FlowInstanceDetails } from "@/api/flows";
 import { flowInstanceId } from "@/live/flows";
+import { serverNow } from "@/lib/server-clock";
 import { useFlows } from "@/live/keys";
 import type { FlowInstanceKey } from "@/state/address";
 
@@ -29,6 +30,8 @@ export function useFlowInstance(instanceKey: FlowInstanceKey): UseQueryResult<Fl
 }
 
 /**
- * A matched instance can only receive duplicates, which the stream reports; an incomplete one can still receive a leg.
+ * An incomplete instance can still receive a leg. A matched one can receive another part until its deadline, and after
+ * that only duplicates, which the stream reports.
  */
-const isFinal = ({ status }: FlowInstanceDetails): boolean => status === "matched" || status === "matched_late";
+const isFinal = ({ status, deadline }: FlowInstanceDetails): boolean =>
+  (status === "matched" || status === "matched_late") && Date.parse(deadline) <= serverNow();

@@ -1,12 +1,12 @@
 import type { ReactNode } from "react";
 
 import type { FlowIssue, FlowLeg, FlowInstanceDetails } from "@/api/flows";
-import { isSource } from "@/lib/clouds";
-import { sourceName } from "@/lib/flows";
+import { isSource, sourceName } from "@/lib/sources";
+import { partsOf } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
 import { toEvent } from "@/state/address";
 import { cx } from "@/ui/class-names";
-import { CloudBadge } from "@/ui/cloud-mark";
+import { SourceBadge } from "@/ui/source-mark";
 import { Link } from "@/ui/link";
 
 /** The legs side by side, with differing values highlighted. */
@@ -50,6 +50,13 @@ export function Comparison({ instance: { legs, issues } }: { instance: FlowInsta
               <Cell key={leg.name}>{lag(leg)}</Cell>
             ))}
           </Row>
+          {legs.some(partsOf) && (
+            <Row name="parts">
+              {legs.map((leg) => (
+                <Cell key={leg.name}>{partsOf(leg)}</Cell>
+              ))}
+            </Row>
+          )}
           <Row name="deliveries">
             {legs.map((leg) => (
               <Cell key={leg.name}>{leg.deliveries}</Cell>
@@ -62,17 +69,17 @@ export function Comparison({ instance: { legs, issues } }: { instance: FlowInsta
 }
 
 function Heading({ leg }: { leg: FlowLeg }): ReactNode {
-  const { name, source, type, event_id, optional } = leg;
+  const { name, source, producer, type, event_id, optional } = leg;
   return (
     <>
       <span className="flex items-center gap-2 whitespace-nowrap">
-        {isSource(source) ? <CloudBadge source={source} /> : sourceName(source)}
+        {isSource(source) ? <SourceBadge source={source} /> : sourceName(source)}
         {name}
         {optional && <span className="text-xs font-normal text-faint">optional</span>}
       </span>
-      {event_id !== null && isSource(source) ? (
+      {event_id !== null && producer !== null && isSource(source) ? (
         <Link
-          to={toEvent({ source, id: event_id })}
+          to={toEvent({ source, producer, id: event_id })}
           className="inline-block py-1 text-xs font-normal text-accent underline underline-offset-2"
         >
           {type}

@@ -10,6 +10,7 @@ import { Link } from "@/ui/link";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 import { StatusBadge } from "@/ui/status-badge";
+import { TraceLink } from "@/ui/trace-link";
 
 import { useFlowInstance } from "./api";
 import { Comparison } from "./comparison";
@@ -17,16 +18,19 @@ import { Issues } from "./issues";
 import { LegTrack } from "./leg-track";
 import { Timeline } from "./timeline";
 
-/** What each cloud sent for one order, and when. */
-export default function FlowInstancePage({ instanceKey }: { instanceKey: FlowInstanceKey }): ReactNode {
+/** What is done about an order. */
+type Actions = (instance: FlowInstanceDetails) => ReactNode;
+
+/** What each source sent for one order, and when; beside it, what is done about the order. */
+export function FlowInstancePage({ instanceKey, actions }: { instanceKey: FlowInstanceKey; actions: Actions }): ReactNode {
   const { data: instance, error, refetch } = useFlowInstance(instanceKey);
   return (
     <>
       <Title instanceKey={instanceKey} instance={instance} />
       {instance ? (
-        <Instance instance={instance} />
+        <Instance instance={instance} actions={actions} />
       ) : error instanceof ApiError && error.status === 404 ? (
-        <Notice title="Order not found">No cloud has sent an event for this order, or the address is wrong.</Notice>
+        <Notice title="Order not found">No source has sent an event for this order, or the address is wrong.</Notice>
       ) : error ? (
         <Notice tone="bad" title="Could not load the order" onRetry={() => void refetch()}>
           {error.message}
@@ -68,8 +72,25 @@ function Title({ instanceKey, instance }: { instanceKey: FlowInstanceKey; instan
       </div>
       <p className="mt-1 min-h-5 text-[13px] text-soft tabular-nums">
         {instance && <Progress instance={instance} />}
+        {instance?.rebuilt && " Read from the archive: the database no longer has this order."}
       </p>
+      {instance && <Traces instance={instance} />}
     </div>
+  );
+}
+
+/** The traces in which the events of the order were sent: usually one, from all sources. */
+function Traces({ instance }: { instance: FlowInstanceDetails }): ReactNode {
+  const traces = new Map(instance.events.flatMap(({ trace }) => (trace ? [[trace.id, trace] as const] : [])));
+  if (traces.size === 0) return null;
+  return (
+    <ul aria-label="Traces" className="mt-1 flex flex-wrap gap-x-4 text-[13px] text-soft">
+      {[...traces.values()].map((trace) => (
+        <li key={trace.id}>
+          Trace <TraceLink trace={trace} />
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -87,21 +108,24 @@ function Progress({ instance }: { instance: FlowInstanceDetails }): ReactNode {
   return `${start}; the deadline has passed. The next sweep settles the order.`;
 }
 
-function Instance({ instance }: { instance: FlowInstanceDetails }): ReactNode {
+function Instance({ instance, actions }: { instance: FlowInstanceDetails; actions: Actions }): ReactNode {
   return (
     <div className="grid grid-cols-1 gap-3 sm:gap-4 xl:grid-cols-3">
       <div className="flex min-w-0 flex-col gap-3 sm:gap-4 xl:col-span-2">
         <Issues instance={instance} />
-        <Panel title="Timeline by cloud">
+        <Panel title="Timeline by source">
           <LegTrack instance={instance} />
         </Panel>
-        <Panel title="Values by cloud">
+        <Panel title="Values by source">
           <Comparison instance={instance} />
         </Panel>
       </div>
-      <Panel title="History" className="self-start">
-        <Timeline moments={instance.timeline} />
-      </Panel>
+      <div className="flex min-w-0 flex-col gap-3 self-start sm:gap-4">
+        {actions(instance)}
+        <Panel title="History">
+          <Timeline moments={instance.timeline} />
+        </Panel>
+      </div>
     </div>
   );
 }

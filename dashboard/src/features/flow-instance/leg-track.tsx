@@ -1,10 +1,10 @@
 import type { ReactNode } from "react";
 
 import { useDeclarations, type FlowLeg, type FlowInstanceDetails } from "@/api/flows";
-import { isSource } from "@/lib/clouds";
-import { sourceName } from "@/lib/flows";
+import { isSource, sourceName } from "@/lib/sources";
+import { partsOf } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
-import { CloudMark } from "@/ui/cloud-mark";
+import { SourceMark } from "@/ui/source-mark";
 import { cx } from "@/ui/class-names";
 
 /** One lane per leg, on one time scale that ends with the last leg, or with the deadline while a leg is missing. */
@@ -57,7 +57,9 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
   return (
     <li className="relative flex h-12 items-center border-t border-line text-[13px] first:border-t-0">
       <span className="w-24 shrink-0 pr-2 leading-4 sm:w-36">
-        <span className="block truncate font-medium">{leg.name}</span>
+        <span className="block truncate font-medium">
+          {leg.name} <span className="font-normal text-faint tabular-nums">{partsOf(leg)}</span>
+        </span>
         <span className="block truncate text-xs text-faint">{sourceName(leg.source)}</span>
       </span>
       <span className="relative h-full flex-1">
@@ -75,7 +77,7 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
             )}
             style={{ left: `${left}%` }}
           >
-            {isSource(leg.source) && <CloudMark source={leg.source} className="size-4" />}+{span(at - opened)}
+            {isSource(leg.source) && <SourceMark source={leg.source} className="size-4" />}+{span(at - opened)}
             {leg.state === "late" && " late"}
           </span>
         )}

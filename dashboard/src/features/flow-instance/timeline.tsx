@@ -1,12 +1,12 @@
 import type { ReactNode } from "react";
 
 import type { Moment } from "@/api/flows";
-import { isSource } from "@/lib/clouds";
+import { isSource } from "@/lib/sources";
 import { sentence } from "@/lib/flows";
 import { span } from "@/lib/format";
 import { toEvent } from "@/state/address";
 import { cx } from "@/ui/class-names";
-import { CloudMark } from "@/ui/cloud-mark";
+import { SourceMark } from "@/ui/source-mark";
 import { Link } from "@/ui/link";
 
 const clock = new Intl.DateTimeFormat("en", {
@@ -60,7 +60,7 @@ function Stop({ moment: { source }, last }: { moment: Moment; last: boolean }): 
     <span aria-hidden className="flex w-4 shrink-0 flex-col items-center">
       <span className="grid size-5 place-items-center">
         {isSource(source) ? (
-          <CloudMark source={source} className="size-3.5" />
+          <SourceMark source={source} className="size-3.5" />
         ) : (
           <span className="size-2.5 rounded-full border-2 border-edge" />
         )}
@@ -70,12 +70,12 @@ function Stop({ moment: { source }, last }: { moment: Moment; last: boolean }): 
   );
 }
 
-function Detail({ moment: { detail, source, event_id } }: { moment: Moment }): ReactNode {
+function Detail({ moment: { detail, source, producer, event_id } }: { moment: Moment }): ReactNode {
   const text = sentence(detail);
-  if (event_id === null || !isSource(source)) return <p className="text-xs leading-4.5 text-soft">{text}</p>;
+  if (event_id === null || producer === null || !isSource(source)) return <p className="text-xs leading-4.5 text-soft">{text}</p>;
   return (
     <Link
-      to={toEvent({ source, id: event_id })}
+      to={toEvent({ source, producer, id: event_id })}
       className="text-xs leading-4.5 break-words text-accent underline underline-offset-2"
     >
       {text || event_id}

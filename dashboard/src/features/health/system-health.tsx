@@ -7,9 +7,9 @@ import { cx } from "@/ui/class-names";
 import { Panel } from "@/ui/panel";
 
 import { useHealth } from "./api";
-import { cloudLines, partLines, streamLine, type Line, type Tone } from "./wording";
+import { sourceLines, partLines, streamLine, type Line, type Tone } from "./wording";
 
-/** The services of Helios and the three clouds, with the reason for each problem. */
+/** The services of Helios and the sources, with the reason for each problem. */
 export function SystemHealth(): ReactNode {
   const now = useNow();
   const { data, error } = useHealth();
@@ -26,10 +26,10 @@ export function SystemHealth(): ReactNode {
         ))}
       </ul>
       <h3 className="border-t border-line px-4 pt-3 pb-1 text-xs font-medium text-faint sm:px-5">
-        Lag by cloud
+        Lag by source
       </h3>
       <ul className="px-4 pb-3 sm:px-5">
-        {cloudLines(pulse, now).map((line) => (
+        {sourceLines(pulse, now).map((line) => (
           <HealthLine key={line.name} line={line} />
         ))}
       </ul>

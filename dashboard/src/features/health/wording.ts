@@ -1,9 +1,9 @@
 /** The health of each service in words, and its effect on the viewer. */
 import type { Schemas } from "@/api/http";
-import { CLOUD_NAMES, SOURCES } from "@/lib/clouds";
 import { age, duration, secondsUntil, timeOfDay } from "@/lib/format";
+import { sources } from "@/lib/sources";
 import type { Connection } from "@/live/keys";
-import type { CloudPulse, Lag, Pulse } from "@/live/model";
+import type { Lag, Pulse, SourcePulse } from "@/live/model";
 
 export type Tone = "good" | "warn" | "bad" | "off";
 
@@ -17,19 +17,25 @@ export interface Line {
 }
 
 type Health = Schemas["DetailedHealth"];
-type Part = "database" | "redis" | "kafka";
+type Part = "database" | "redis" | "kafka" | "log" | "projector";
 
-const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka" };
+const PARTS: Part[] = ["database", "redis", "kafka", "log", "projector"];
+const OF_LOG: Part[] = ["log", "projector"];
+const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka", log: "Log", projector: "Projector" };
 /** The effect when a service is unavailable. */
 const MEANS: Record<Part, [Tone, string]> = {
   database: ["bad", "Helios cannot store events. Senders retry, so no event is lost."],
   redis: ["warn", "The database alone detects duplicates: slower, but as exact."],
   kafka: ["warn", "Events wait in the database until Kafka is available."],
+  log: ["bad", "Helios cannot receive events. Senders retry, so no event is lost."],
+  projector: ["bad", "Events wait in the log. This page shows none of them."],
 };
 const NOT_USED: Record<Part, string> = {
   database: "No database is configured.",
   redis: "No Redis is configured. The database alone detects duplicates.",
   kafka: "No Kafka broker is configured.",
+  log: "Postgres judges the events.",
+  projector: "Postgres judges the events.",
 };
 
 /** @param failure why the API did not respond. */
@@ -37,7 +43,10 @@ export function partLines(health: Health | undefined, failure: Error | null): Li
   if (failure) {
     return [{ name: "API", tone: "bad", state: "Unavailable", detail: failure.message }];
   }
-  return (["database", "redis", "kafka"] as const).map((part) => partLine(part, health));
+  // Few deployments have a log: without one, its lines would only raise the question what it is.
+  const hasLog = health !== undefined && health.log !== "disabled";
+  const parts = PARTS.filter((part) => hasLog || !OF_LOG.includes(part));
+  return parts.map((part) => partLine(part, health));
 }
 
 function partLine(part: Part, health: Health | undefined): Line {
@@ -76,31 +85,30 @@ export function streamLine(connection: Connection, now: number): Line {
   }
 }
 
-/** A cloud that is silent for this long needs attention: the cloud or its delivery may be down. */
+/** A source that is silent for this long needs attention: the source or its delivery may be down. */
 const SILENT_MS = 60_000;
 
 /** @param now the server's time. */
-export function cloudLines(pulse: Pulse | null, now: number): Line[] {
-  return SOURCES.map((source) => {
-    const name = CLOUD_NAMES[source];
-    const cloud = pulse?.clouds[source];
-    const lastReceivedAt = cloud?.lastReceivedAt ?? null;
-    if (!cloud || lastReceivedAt === null) {
+export function sourceLines(pulse: Pulse | null, now: number): Line[] {
+  return sources().map(({ name: source, label: name }) => {
+    const arrivals = pulse?.sources[source];
+    const lastReceivedAt = arrivals?.lastReceivedAt ?? null;
+    if (!arrivals || lastReceivedAt === null) {
       return { name, tone: "off", state: "No events", detail: "No event has arrived since this page was opened." };
     }
     const silence = now - lastReceivedAt;
-    const behind = `${lagInWords(cloud, "p50")} behind`;
-    const detail = `${tailInWords(cloud)}; events up to ${timeOfDay(cloud.watermark ?? lastReceivedAt)}`;
+    const behind = `${lagInWords(arrivals, "p50")} behind`;
+    const detail = `${tailInWords(arrivals)}; events up to ${timeOfDay(arrivals.watermark ?? lastReceivedAt)}`;
     if (silence < SILENT_MS) return { name, tone: "good", state: behind, detail };
     return { name, tone: "warn", state: `Silent for ${age(silence)}`, detail: `Its last events were ${behind}; ${detail}.` };
   });
 }
 
-/** A cloud whose clock is ahead of the server's has no lag. */
-function lagInWords({ lag, coarse }: CloudPulse, share: keyof Lag): string {
+/** A source whose clock is ahead of the server's has no lag. */
+function lagInWords({ lag, coarse }: SourcePulse, share: keyof Lag): string {
   const ms = Math.max(0, lag?.[share] ?? 0);
   return coarse && ms < 1000 ? "less than 1 s" : duration(ms);
 }
 
-const tailInWords = (cloud: CloudPulse): string =>
-  `p95 ${lagInWords(cloud, "p95")}, p99 ${lagInWords(cloud, "p99")}`;
+const tailInWords = (arrivals: SourcePulse): string =>
+  `p95 ${lagInWords(arrivals, "p95")}, p99 ${lagInWords(arrivals, "p99")}`;

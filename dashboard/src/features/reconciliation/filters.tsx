@@ -2,15 +2,19 @@ import type { ReactNode } from "react";
 
 import { ISSUE_KINDS, ISSUE_NAMES, SHOWS, STATUS_NAMES, statusesOf, type IssueKind, type Show } from "@/lib/flows";
 import { count, shortCount } from "@/lib/format";
+import { RESOLUTION_NAMES, RESOLUTION_STATES } from "@/lib/resolutions";
 import { setFlowFilter, useAddress } from "@/state/address";
+import { Select } from "@/ui/select";
 import { SearchField } from "@/ui/search-field";
 import { StatusMark } from "@/ui/status-badge";
 
 import type { Summary } from "./api";
 
-/** Filters the table by order ID, issue and status. */
+const RESOLUTIONS = RESOLUTION_STATES.map((state) => [state, RESOLUTION_NAMES[state]] as const);
+
+/** Filters the table by order ID, issue, resolution and status. */
 export function Filters({ summary }: { summary: Summary | null }): ReactNode {
-  const { key } = useAddress().flows;
+  const { key, resolution } = useAddress().flows;
   return (
     <div role="search" aria-label="Filter orders" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <SearchField
@@ -22,6 +26,16 @@ export function Filters({ summary }: { summary: Summary | null }): ReactNode {
         }}
       />
       <IssueSelect issues={summary?.issues ?? {}} />
+      <Select
+        label="Resolution"
+        any="Resolved or not"
+        value={resolution}
+        choices={RESOLUTIONS}
+        onChange={(state) => {
+          setFlowFilter({ resolution: state });
+        }}
+        className="max-sm:flex-1"
+      />
       <Shows summary={summary} />
     </div>
   );

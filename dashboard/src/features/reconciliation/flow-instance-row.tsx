@@ -1,8 +1,10 @@
+import { sourceName } from "@/lib/sources";
 import { memo, type ReactNode } from "react";
 
 import type { FlowInstance } from "@/api/flows";
 import { amount } from "@/lib/format";
-import { sentence, sourceName } from "@/lib/flows";
+import { sentence } from "@/lib/flows";
+import { RESOLUTION_NAMES } from "@/lib/resolutions";
 import { toFlowInstance } from "@/state/address";
 import { Age } from "@/ui/age";
 import { cx } from "@/ui/class-names";
@@ -39,7 +41,14 @@ export const FlowInstanceRow = memo(function FlowInstanceRow({ row, named }: Flo
           {row.key}
         </span>
         <StatusBadge status={row.status} className="justify-self-end lg:justify-self-start" />
-        <span className="text-soft max-lg:col-span-2 lg:truncate">{summary(row)}</span>
+        <span className="text-soft max-lg:col-span-2 lg:truncate">
+          {row.resolution && row.resolution.state !== "unresolved" && (
+            <span className="mr-2 rounded-md bg-raised px-1.5 py-0.5 text-xs font-medium text-ink">
+              {RESOLUTION_NAMES[row.resolution.state]}
+            </span>
+          )}
+          {summary(row)}
+        </span>
         <LegMarks legs={row.legs} />
         <span className="flex items-baseline justify-end gap-3 lg:contents">
           <span className="text-right font-medium tabular-nums">
@@ -55,8 +64,10 @@ export const FlowInstanceRow = memo(function FlowInstanceRow({ row, named }: Flo
 
 /** The first issue, or the state of the legs, in one line. */
 export function summary({ issues, legs, status }: FlowInstance): string {
-  const pending = legs.filter((leg) => leg.state === "pending" && !leg.optional).map((leg) => sourceName(leg.source));
+  const pending = legs
+    .filter((leg) => leg.state === "pending" && (leg.parts > 0 || !leg.optional))
+    .map((leg) => sourceName(leg.source));
   const [first, ...others] = issues.map((issue) => sentence(issue.detail));
   if (first) return others.length > 0 ? `${first}, and ${others.length} more` : first;
-  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All clouds agree";
+  return status === "open" ? `Pending (${[...new Set(pending)].join(", ")})` : "All sources agree";
 }

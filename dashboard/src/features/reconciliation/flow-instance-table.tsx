@@ -1,4 +1,4 @@
-import type { KeyboardEvent, ReactNode } from "react";
+import { lazy, Suspense, useState, type KeyboardEvent, type ReactNode } from "react";
 
 import { useDeclarations } from "@/api/flows";
 import { moveFocus, ROWS_ID } from "@/lib/row-focus";
@@ -15,9 +15,12 @@ import { Filters } from "./filters";
 import { useFlowInstances } from "./flow-instances";
 import { COLUMNS, FlowInstanceRow } from "./flow-instance-row";
 
+const ResolveDialog = lazy(() => import("@/features/resolutions/resolve-dialog"));
+
 /** The orders that match the filter, newest first. Rows stay in place while the viewer works with them. */
 export function FlowInstanceTable({ summary }: { summary: Summary | null }): ReactNode {
   const { flows: filter } = useAddress();
+  const [resolving, setResolving] = useState(false);
   const { browsing, stop, handlers } = useBrowsing();
   const { query, changed } = useFlowInstances(filter, browsing);
   const several = (useDeclarations().data?.length ?? 1) > 1;
@@ -35,14 +38,35 @@ export function FlowInstanceTable({ summary }: { summary: Summary | null }): Rea
     <Panel
       title="Orders"
       aside={
-        changed && (
-          <Button look="filled" onClick={showChanges}>
-            <Icon name="up" className="size-3.5" />
-            Show changes
-          </Button>
-        )
+        <span className="flex gap-2">
+          {changed && (
+            <Button look="filled" onClick={showChanges}>
+              <Icon name="up" className="size-3.5" />
+              Show changes
+            </Button>
+          )}
+          {data && data.rows.length > 0 && (
+            <Button
+              onClick={() => {
+                setResolving(true);
+              }}
+            >
+              Resolve
+            </Button>
+          )}
+        </span>
       }
     >
+      {resolving && (
+        <Suspense>
+          <ResolveDialog
+            filter={filter}
+            onClose={() => {
+              setResolving(false);
+            }}
+          />
+        </Suspense>
+      )}
       <Filters summary={summary} />
       <Headings />
       {/* The rows are the controls; their container only moves the focus between them. */}
@@ -102,7 +126,7 @@ interface NoRowsProps {
 }
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
-  const { show, issue, key } = useAddress().flows;
+  const { show, issue, resolution, key } = useAddress().flows;
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
@@ -111,10 +135,10 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
       </Notice>
     );
   }
-  if (show === "problems" && issue === null && key === "") {
+  if (show === "problems" && issue === null && resolution === null && key === "") {
     return (
       <Notice title="No problems">
-        For every settled order, all clouds sent the same values in time.
+        For every settled order, all sources sent the same values in time.
       </Notice>
     );
   }
@@ -124,7 +148,7 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
       <Button
         className="mt-3"
         onClick={() => {
-          setFlowFilter({ show: "all", issue: null, key: "" });
+          setFlowFilter({ show: "all", issue: null, resolution: null, key: "" });
         }}
       >
         Show all orders

@@ -48,13 +48,13 @@ export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanc
   return { query, changed: stale && !follows };
 }
 
-function useFlowInstancePages({ flow, period, from, to, show, issue, key }: FlowFilter): UseInfiniteQueryResult<Listing> {
+function useFlowInstancePages({ flow, period, from, to, show, issue, resolution, key }: FlowFilter): UseInfiniteQueryResult<Listing> {
   const client = useLiveClient();
   return useInfiniteQuery({
-    queryKey: ["flows", flow, period, from, to, show, issue, key],
+    queryKey: ["flows", flow, period, from, to, show, issue, resolution, key],
     queryFn: async ({ pageParam, signal }) => {
       const bounds = boundsOf({ period, from, to }, serverNow());
-      const query = { flow, status: statusesOf(show), issue, key, ...bounds, after: pageParam, limit: PAGE };
+      const query = { flow, status: statusesOf(show), issue, resolution, key, ...bounds, after: pageParam, limit: PAGE };
       const page = await get<FlowPage>(apiUrl("/api/v1/flows", query), signal);
       return { ...page, counts: client.flows() };
     },

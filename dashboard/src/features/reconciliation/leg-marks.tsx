@@ -1,23 +1,25 @@
 import type { ReactNode } from "react";
 
 import type { FlowLeg } from "@/api/flows";
-import { isSource } from "@/lib/clouds";
-import { sourceName } from "@/lib/flows";
-import { CloudMark } from "@/ui/cloud-mark";
+import { partsOf } from "@/lib/flows";
+import { isSource, sourceName } from "@/lib/sources";
+import { SourceMark } from "@/ui/source-mark";
 
 /** The state of each leg: filled if present, underlined if late, an outline if missing. */
 export function LegMarks({ legs }: { legs: readonly FlowLeg[] }): ReactNode {
   return (
     <span className="flex items-center gap-1.5">
-      <span className="sr-only">{legs.map((leg) => `${leg.name} ${leg.state}`).join(", ")}</span>
+      <span className="sr-only">{legs.map(stateOf).join(", ")}</span>
       {legs.map((leg) => (
-        <span key={leg.name} aria-hidden title={`${leg.name} (${sourceName(leg.source)}): ${leg.state}`}>
+        <span key={leg.name} aria-hidden title={`${sourceName(leg.source)}: ${stateOf(leg)}`}>
           <LegMark leg={leg} />
         </span>
       ))}
     </span>
   );
 }
+
+const stateOf = (leg: FlowLeg): string => [leg.name, partsOf(leg), leg.state].filter(Boolean).join(" ");
 
 function LegMark({ leg: { source, state } }: { leg: FlowLeg }): ReactNode {
   const there = state === "present" || state === "late";
@@ -27,7 +29,7 @@ function LegMark({ leg: { source, state } }: { leg: FlowLeg }): ReactNode {
   return (
     <span className={state === "late" ? "block border-b-2 border-warn pb-px" : "block"}>
       {isSource(source) ? (
-        <CloudMark source={source} className="size-3.5" />
+        <SourceMark source={source} className="size-3.5" />
       ) : (
         <span className="block size-3.5 rounded-sm bg-edge" />
       )}

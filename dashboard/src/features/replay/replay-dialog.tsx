@@ -2,6 +2,7 @@ import { useState, type ReactNode } from "react";
 
 import type { ReplayRequest } from "@/api/replay";
 import { count } from "@/lib/format";
+import { isCloud } from "@/lib/sources";
 import { useView, type ReplayDraft } from "@/state/view";
 import { Button } from "@/ui/button";
 import { Dialog } from "@/ui/dialog";
@@ -97,7 +98,7 @@ function Form({ draft, pending, error, onStart }: FormProps): ReactNode {
 }
 
 function requestOf({ what, filter }: ReplayDraft, { kind, url }: TargetDraft, rate: number): ReplayRequest {
-  const cloud = kind === "cloud" && filter.source !== "unknown" ? filter.source : null;
+  const cloud = kind === "cloud" && isCloud(filter.source) ? filter.source : null;
   return {
     what,
     filter: { type: null, order_id: null, field: null, reason: null, status: null, ...filter },

@@ -1,9 +1,7 @@
 import type { ReactNode } from "react";
 
 import type { ReplayTarget } from "@/api/replay";
-import { isSource } from "@/lib/clouds";
-import { sourceName } from "@/lib/flows";
-import type { DeadLetterSource } from "@/state/address";
+import { isCloud, sourceName, type Source } from "@/lib/sources";
 
 /** The target as the form holds it. */
 export interface TargetDraft {
@@ -13,14 +11,14 @@ export interface TargetDraft {
 
 interface TargetFieldsProps {
   aim: TargetDraft;
-  /** The source of the selected events; null: several clouds. */
-  source: DeadLetterSource | null;
+  /** The source of the selected events; null: several sources. */
+  source: Source | null;
   onChange: (aim: TargetDraft) => void;
 }
 
 /** The targets of stored events: the live stream, a webhook, or the cloud that the events came from. */
 export function TargetFields({ aim, source, onChange }: TargetFieldsProps): ReactNode {
-  const cloud = isSource(source) ? sourceName(source) : "Source cloud (filter by one cloud first)";
+  const cloud = isCloud(source) ? sourceName(source) : "Source cloud (filter by one cloud first)";
   const kinds: [TargetDraft["kind"], string][] = [
     ["relay", "Live stream"],
     ["webhook", "Webhook"],
@@ -35,7 +33,7 @@ export function TargetFields({ aim, source, onChange }: TargetFieldsProps): Reac
             type="radio"
             name="target"
             checked={aim.kind === kind}
-            disabled={kind === "cloud" && !isSource(source)}
+            disabled={kind === "cloud" && !isCloud(source)}
             onChange={() => {
               onChange({ ...aim, kind });
             }}

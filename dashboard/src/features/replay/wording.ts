@@ -1,6 +1,6 @@
 /** Replay jobs in words. */
+import { sourceName } from "@/lib/sources";
 import type { ReplayJob, ReplayTarget } from "@/api/replay";
-import { sourceName } from "@/lib/flows";
 import { plural } from "@/lib/format";
 import type { ReplayDraft } from "@/state/view";
 

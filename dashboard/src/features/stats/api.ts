@@ -2,7 +2,7 @@
 import { useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
-import { SOURCES, type Source } from "@/lib/clouds";
+import type { Source } from "@/lib/sources";
 import { AGGREGATES } from "@/live/client";
 import { useStreamCounts } from "@/live/keys";
 import type { StreamCounts } from "@/live/model";
@@ -13,7 +13,8 @@ const REFRESH_MS = 5000;
 type Stats = Schemas["Stats"];
 
 export interface Totals {
-  stored: Record<Source, number>;
+  /** Of every source, declared or not, that has stored an event. */
+  stored: Readonly<Record<Source, number>>;
   total: number;
   last24h: number;
   duplicate: number;
@@ -37,11 +38,11 @@ export function useTotals(): { totals: Totals | null; query: UseQueryResult<Stat
 /** Exact: the response counts the frames up to its position, and `before` holds the counts of these frames. */
 export function addUp(stats: Stats, before: StreamCounts, now: StreamCounts): Totals {
   const since = (field: "duplicate" | "contradictory" | "rejected"): number => now[field] - before[field];
-  const stored = { aws: 0, gcp: 0, azure: 0 };
+  const stored: Record<Source, number> = { ...stats.events_by_source };
   let fresh = 0;
-  for (const source of SOURCES) {
-    const more = now.stored[source] - before.stored[source];
-    stored[source] = (stats.events_by_source[source] ?? 0) + more;
+  for (const [source, events] of Object.entries(now.stored)) {
+    const more = events - (before.stored[source] ?? 0);
+    stored[source] = (stored[source] ?? 0) + more;
     fresh += more;
   }
   return {

@@ -1,19 +1,19 @@
 import type { ReactNode } from "react";
 
-import { CLOUD_NAMES, SOURCES, type Source } from "@/lib/clouds";
 import { count, percent, shortCount } from "@/lib/format";
-import { CloudMark } from "@/ui/cloud-mark";
+import { sources, type Source } from "@/lib/sources";
+import { SourceMark } from "@/ui/source-mark";
 import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
 import { useTotals } from "./api";
 import { Donut } from "./donut";
 
-/** The share of each cloud in all stored events, as a chart and a table. */
+/** The share of each source in all stored events, as a chart and a table. */
 export function Distribution(): ReactNode {
   const { totals, query } = useTotals();
   return (
-    <Panel title="Events by cloud">
+    <Panel title="Events by source">
       {totals ? (
         totals.total > 0 ? (
           <Shares stored={totals.stored} total={totals.total} />
@@ -29,7 +29,7 @@ export function Distribution(): ReactNode {
   );
 }
 
-function Shares({ stored, total }: { stored: Record<Source, number>; total: number }): ReactNode {
+function Shares({ stored, total }: { stored: Readonly<Record<Source, number>>; total: number }): ReactNode {
   return (
     <div className="flex flex-1 flex-wrap items-center justify-center gap-x-8 gap-y-4 px-5 pb-5">
       <div className="relative size-42">
@@ -40,18 +40,18 @@ function Shares({ stored, total }: { stored: Record<Source, number>; total: numb
         </p>
       </div>
       <table className="text-[13px] tabular-nums">
-        <caption className="sr-only">Stored events by cloud</caption>
+        <caption className="sr-only">Stored events by source</caption>
         <tbody>
-          {SOURCES.map((source) => (
-            <tr key={source}>
+          {sources().map(({ name, label }) => (
+            <tr key={name}>
               <th scope="row" className="py-1 pr-5 text-left font-medium">
                 <span className="flex items-center gap-2">
-                  <CloudMark source={source} />
-                  {CLOUD_NAMES[source]}
+                  <SourceMark source={name} />
+                  {label}
                 </span>
               </th>
-              <td className="pr-4 text-right font-semibold">{percent(stored[source], total)}</td>
-              <td className="text-right text-faint">{count(stored[source])}</td>
+              <td className="pr-4 text-right font-semibold">{percent(stored[name] ?? 0, total)}</td>
+              <td className="text-right text-faint">{count(stored[name] ?? 0)}</td>
             </tr>
           ))}
         </tbody>

@@ -1,37 +1,45 @@
 import { useId, type ReactNode } from "react";
 
-import { SOURCES, type Source } from "@/lib/clouds";
+import { sources, type Source } from "@/lib/sources";
+import { colorsOf } from "@/ui/source-mark";
 
 const RADIUS = 38;
 const WIDTH = 17;
 const GAP_DEGREES = 2.4;
 
-const FILL: Record<Source, string> = {
-  aws: "var(--color-aws)",
-  gcp: "var(--color-gcp)",
-  azure: "var(--color-azure)",
-};
+/** What distinguishes a slice without colour, by the place of its source. */
+const PATTERNS: readonly { size: number; turn?: number; mark: ReactNode }[] = [
+  { size: 4, mark: null },
+  { size: 4, mark: <circle cx="2" cy="2" r="0.6" fillOpacity="0.55" /> },
+  { size: 3.4, turn: 45, mark: <rect width="0.9" height="3.4" fillOpacity="0.4" /> },
+  { size: 3.4, turn: -45, mark: <path d="M0 0H3.4V0.6H0.6V3.4H0Z" fillOpacity="0.4" /> },
+  { size: 3.4, turn: -45, mark: <rect width="0.9" height="3.4" fillOpacity="0.4" /> },
+  { size: 2.6, mark: <rect width="2.6" height="0.8" fillOpacity="0.4" /> },
+  { size: 2.6, mark: <rect width="0.8" height="2.6" fillOpacity="0.4" /> },
+  { size: 4.4, mark: <circle cx="2.2" cy="2.2" r="1.2" fillOpacity="0.45" /> },
+];
 
-/**
- * A donut chart whose slices differ without colour too: AWS plain, GCP dotted, Azure striped. The table beside it has
- * the numbers.
- */
+/** A donut chart whose slices differ without colour too. The table beside it has the numbers. */
 export function Donut({ values }: { values: Readonly<Record<Source, number>> }): ReactNode {
   const id = useId();
-  const total = SOURCES.reduce((sum, source) => sum + values[source], 0);
-  const ends = SOURCES.map((_, index) =>
-    SOURCES.slice(0, index + 1).reduce((sum, source) => sum + (360 * values[source]) / total, 0),
-  );
+  const names = sources().map(({ name }) => name);
+  const slices = names.map((name) => values[name] ?? 0);
+  const total = slices.reduce((sum, value) => sum + value, 0);
   return (
     <svg viewBox="0 0 100 100" aria-hidden className="size-full">
-      <Patterns id={id} />
-      {SOURCES.map((source, index) => {
-        const start = ends[index - 1] ?? 0;
-        const end = ends[index] ?? 0;
+      <defs>
+        {names.map((name, index) => (
+          <Pattern key={name} id={`${id}${index}`} index={index} color={colorsOf(name).fill} />
+        ))}
+      </defs>
+      {names.map((name, index) => {
+        const value = slices[index] ?? 0;
+        const start = (360 * slices.slice(0, index).reduce((sum, one) => sum + one, 0)) / total;
         // A slice smaller than the gap still shows as a line; an empty slice is not drawn.
-        if (values[source] === 0) return null;
-        const path = values[source] === total ? ring() : arc(start, Math.max(start + 0.8, end - GAP_DEGREES));
-        return <path key={source} d={path} fill="none" stroke={`url(#${id}${source})`} strokeWidth={WIDTH} />;
+        if (value === 0) return null;
+        const end = start + (360 * value) / total;
+        const path = value === total ? ring() : arc(start, Math.max(start + 0.8, end - GAP_DEGREES));
+        return <path key={name} d={path} fill="none" stroke={`url(#${id}${index})`} strokeWidth={WIDTH} />;
       })}
     </svg>
   );
@@ -47,20 +55,12 @@ const arc = (start: number, end: number): string =>
 
 const ring = (): string => `${arc(0, 180)}${arc(180, 360).replace("M", "L")}`;
 
-function Patterns({ id }: { id: string }): ReactNode {
+function Pattern({ id, index, color }: { id: string; index: number; color: string }): ReactNode {
+  const { size, turn = 0, mark } = PATTERNS[index % PATTERNS.length] ?? { size: 4, mark: null };
   return (
-    <defs>
-      <pattern id={`${id}aws`} width="4" height="4" patternUnits="userSpaceOnUse">
-        <rect width="4" height="4" fill={FILL.aws} />
-      </pattern>
-      <pattern id={`${id}gcp`} width="4" height="4" patternUnits="userSpaceOnUse">
-        <rect width="4" height="4" fill={FILL.gcp} />
-        <circle cx="2" cy="2" r="0.6" fill="#fff" fillOpacity="0.55" />
-      </pattern>
-      <pattern id={`${id}azure`} width="3.4" height="3.4" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-        <rect width="3.4" height="3.4" fill={FILL.azure} />
-        <rect width="0.9" height="3.4" fill="#fff" fillOpacity="0.4" />
-      </pattern>
-    </defs>
+    <pattern id={id} width={size} height={size} patternUnits="userSpaceOnUse" patternTransform={`rotate(${turn})`} fill="#fff">
+      <rect width={size} height={size} fill={color} />
+      {mark}
+    </pattern>
   );
 }

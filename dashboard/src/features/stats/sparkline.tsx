@@ -1,12 +1,10 @@
 import type { ReactNode } from "react";
 
-import { cx } from "@/ui/class-names";
-
 const WIDTH = 120;
 const HEIGHT = 32;
 
 /** The shape of the last minute; the number beside it is text. */
-export function Sparkline({ values, className }: { values: readonly number[]; className: string }): ReactNode {
+export function Sparkline({ values, color }: { values: readonly number[]; color: string }): ReactNode {
   const top = Math.max(1, ...values);
   const step = WIDTH / Math.max(1, values.length - 1);
   const points = values.map((value, index) => {
@@ -18,7 +16,8 @@ export function Sparkline({ values, className }: { values: readonly number[]; cl
       viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
       preserveAspectRatio="none"
       aria-hidden
-      className={cx("h-8 w-full overflow-visible", className)}
+      style={{ color }}
+      className="h-8 w-full overflow-visible"
     >
       <polygon points={`0,${HEIGHT} ${points.join(" ")} ${WIDTH},${HEIGHT}`} fill="currentColor" opacity="0.13" />
       <polyline

@@ -13,6 +13,7 @@ interface StatCardProps {
   note: string;
   /** Events in each of the last 60 seconds, oldest first. */
   minute: readonly number[];
+  /** A colour of CSS. */
   color: string;
 }
 
@@ -38,7 +39,7 @@ export function StatCard({ title, mark, value, note, minute, color }: StatCardPr
         <span className="font-medium whitespace-nowrap text-soft tabular-nums">{rate(perSecond)}/s</span>
       </div>
       <div className="mt-2.5">
-        <Sparkline values={minute} className={color} />
+        <Sparkline values={minute} color={color} />
       </div>
     </article>
   );

@@ -1,49 +1,64 @@
-import type { ReactNode } from "react";
+import type { CSSProperties, ReactNode } from "react";
 
-import { CLOUD_NAMES, SOURCES, type Source } from "@/lib/clouds";
 import { percent, shortCount } from "@/lib/format";
+import { sources, type Source } from "@/lib/sources";
 import { usePulse } from "@/live/keys";
-import { CloudMark } from "@/ui/cloud-mark";
+import { cx } from "@/ui/class-names";
+import { colorsOf, SourceMark } from "@/ui/source-mark";
 
 import { useTotals } from "./api";
 import { StatCard } from "./stat-card";
 
 const SECONDS = 60;
 const NONE = Array.from({ length: SECONDS }, () => 0);
-const COLORS: Record<Source, string> = { aws: "text-aws-line", gcp: "text-gcp-line", azure: "text-azure-line" };
+/** The most cards beside each other; more are divided into equal rows. */
+const MAX_COLUMNS = 6;
 
-/** The four key figures at the top: all events, and the events of each cloud. */
+/** The key figures at the top: all events, and the events of each source. */
 export function StatsCards(): ReactNode {
   const { totals, query } = useTotals();
   const unknown = query.error ? undefined : null;
   const wait = query.error ? "not available" : "loading";
   const series = usePulse()?.series;
-  const minute = (source: Source): readonly number[] => series?.[source].slice(-SECONDS) ?? NONE;
-  const all = SOURCES.map(minute).reduce((sum, one) => sum.map((value, index) => value + (one[index] ?? 0)));
+  const minute = (source: Source): readonly number[] => series?.[source]?.slice(-SECONDS) ?? NONE;
+  const infos = sources();
+  const all = infos.map(({ name }) => minute(name)).reduce(addUpEach, NONE);
+  const cards = infos.length + 1;
+  const columns = Math.ceil(cards / Math.ceil(cards / MAX_COLUMNS));
 
   return (
-    <section aria-label="Totals" className="grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-4">
+    <section
+      aria-label="Totals"
+      style={{ "--columns": columns } as CSSProperties}
+      className={cx(
+        "grid grid-cols-2 gap-3 sm:gap-4 xl:grid-cols-[repeat(var(--columns),minmax(0,1fr))]",
+        cards % 2 === 1 && "max-xl:first:*:col-span-2",
+      )}
+    >
       <StatCard
         title="All events"
         value={totals ? totals.total : unknown}
         note={totals ? `${shortCount(totals.last24h)} in 24 h` : wait}
         minute={all}
-        color="text-accent"
+        color="var(--color-accent)"
       />
-      {SOURCES.map((source) => (
+      {infos.map(({ name, label }) => (
         <StatCard
-          key={source}
-          title={CLOUD_NAMES[source]}
-          mark={<CloudMark source={source} />}
-          value={totals ? totals.stored[source] : unknown}
-          note={totals ? share(totals.stored[source], totals.total) : wait}
-          minute={minute(source)}
-          color={COLORS[source]}
+          key={name}
+          title={label}
+          mark={<SourceMark source={name} />}
+          value={totals ? (totals.stored[name] ?? 0) : unknown}
+          note={totals ? share(totals.stored[name] ?? 0, totals.total) : wait}
+          minute={minute(name)}
+          color={colorsOf(name).line}
         />
       ))}
     </section>
   );
 }
+
+const addUpEach = (sum: readonly number[], one: readonly number[]): readonly number[] =>
+  sum.map((value, index) => value + (one[index] ?? 0));
 
 const share = (stored: number, total: number): string =>
   total === 0 ? "none yet" : `${percent(stored, total)} of all`;

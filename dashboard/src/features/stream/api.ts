@@ -8,6 +8,7 @@ import {
 } from "@tanstack/react-query";
 
 import { apiUrl, get, type Schemas } from "@/api/http";
+import { keyText } from "@/lib/event-key";
 import type { Filter } from "@/lib/filter";
 import { boundsOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
@@ -50,7 +51,7 @@ export function useStored({ source, type, text }: Filter, time: EventTime): UseI
 function toRows(page: Schemas["EventPage"]): Row[] {
   return page.items.map((event) => ({
     kind: "event",
-    key: `${event.source}/${event.id}`,
+    key: keyText(event),
     event,
     receivedAt: Date.parse(event.received_at),
     replay: null,

@@ -89,7 +89,7 @@ function Headings(): ReactNode {
         COLUMNS,
       )}
     >
-      <span>Cloud</span>
+      <span>Source</span>
       <span>Type</span>
       <span>Order</span>
       <span>Customer</span>

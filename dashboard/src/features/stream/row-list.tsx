@@ -1,5 +1,6 @@
 import { memo, useState, type ReactNode } from "react";
 
+import { keyText } from "@/lib/event-key";
 import { isFiltering, NO_FILTER } from "@/lib/filter";
 import { useConnection } from "@/live/keys";
 import type { Row } from "@/live/model";
@@ -26,7 +27,7 @@ export function RowList({ rows, sampled, history }: RowListProps): ReactNode {
 /** Renders only when the rows change: most updates of the page change only its totals. */
 export const Rows = memo(function Rows({ rows, sampled }: Pick<RowListProps, "rows" | "sampled">): ReactNode {
   const { event: opened } = useAddress();
-  const openedKey = opened && `${opened.source}/${opened.id}`;
+  const openedKey = opened && keyText(opened);
   // Tab reaches one row only; the arrow keys lead to the others.
   const head = useHead(rows);
   const tabbable = (rows.find((row) => row.key === openedKey) ?? rows.find((row) => row.kind === "event"))?.key;

@@ -4,11 +4,11 @@ import { amount, plural, timeOfDay } from "@/lib/format";
 import type { EventSummary, Row } from "@/live/model";
 import { openEvent } from "@/state/address";
 import { Age } from "@/ui/age";
-import { CloudBadge } from "@/ui/cloud-mark";
+import { SourceBadge } from "@/ui/source-mark";
 import { cx } from "@/ui/class-names";
 
 /** Used by the column headings too. */
-export const COLUMNS = "sm:grid-cols-[4.75rem_minmax(8rem,1.2fr)_minmax(9rem,1.4fr)_minmax(5.5rem,0.8fr)_5.5rem_3.5rem]";
+export const COLUMNS = "sm:grid-cols-[var(--badge,4.75rem)_minmax(8rem,1.2fr)_minmax(9rem,1.4fr)_minmax(5.5rem,0.8fr)_5.5rem_3.5rem]";
 
 /** All rows have the same height, so that a row's position follows from its place alone. */
 export const ROW_HEIGHT = "[--row:3.5625rem] sm:[--row:2.5625rem]";
@@ -39,12 +39,12 @@ export const EventRow = memo(function EventRow({ row, place, tabbable, selected 
           openEvent(event);
         }}
         className={cx(
-          "grid size-full grid-cols-[4.25rem_1fr_auto] content-center items-center gap-x-3 gap-y-0.5 px-4 text-left text-[13px]",
+          "grid size-full grid-cols-[min(var(--badge,4.25rem),6rem)_1fr_auto] content-center items-center gap-x-3 gap-y-0.5 px-4 text-left text-[13px]",
           "hover:bg-raised focus-visible:-outline-offset-2 aria-[current]:bg-raised sm:px-5",
           COLUMNS,
         )}
       >
-        <CloudBadge source={event.source} className="row-span-2 justify-self-start sm:row-span-1" />
+        <SourceBadge source={event.source} className="row-span-2 justify-self-start sm:row-span-1" />
         <span className="truncate font-medium">
           {event.type}
           {row.replay !== null && <span className="ml-1.5 text-xs font-normal text-warn">replay {row.replay}</span>}

@@ -1,19 +1,20 @@
 import type { ReactNode } from "react";
 
-import { CLOUD_NAMES, SOURCES, type Source } from "@/lib/clouds";
+import { sourceName, sources, type Source, type SourceInfo } from "@/lib/sources";
 import { usePulse } from "@/live/keys";
 import { setEventTime, setFilter, useAddress } from "@/state/address";
-import { CloudMark } from "@/ui/cloud-mark";
+import { SourceMark } from "@/ui/source-mark";
 import { cx } from "@/ui/class-names";
 import { PeriodPicker } from "@/ui/period-picker";
 import { SearchField } from "@/ui/search-field";
+import { Select } from "@/ui/select";
 
-/** Filters the stream by text, cloud, type and time. */
+/** Filters the stream by text, source, type and time. */
 export function Toolbar(): ReactNode {
   return (
     <div role="search" aria-label="Filter events" className="flex flex-wrap gap-2 px-4 pb-3 sm:px-5">
       <Search />
-      <Clouds />
+      <Sources />
       <Types />
       <When />
     </div>
@@ -44,30 +45,52 @@ function When(): ReactNode {
   );
 }
 
-function Clouds(): ReactNode {
+/** The most sources that are buttons beside each other; more are a list to choose from. */
+const MAX_BUTTONS = 4;
+
+function Sources(): ReactNode {
   const { source: chosen } = useAddress().filter;
-  const choices: (Source | null)[] = [null, ...SOURCES];
+  const infos = sources();
+  // A source that is no longer declared can be in the address.
+  if (infos.length > MAX_BUTTONS || (chosen !== null && !infos.some(({ name }) => name === chosen))) return <SourceList chosen={chosen} />;
+  const choices: (SourceInfo | null)[] = [null, ...infos];
   return (
-    <div role="group" aria-label="Cloud" className="flex h-8 shrink-0 overflow-hidden rounded-lg border border-edge">
-      {choices.map((source) => (
+    <div role="group" aria-label="Source" className="flex h-8 max-w-full shrink-0 overflow-x-auto overflow-y-hidden rounded-lg border border-edge">
+      {choices.map((info) => (
         <button
-          key={source ?? "all"}
+          key={info?.name ?? "all"}
           type="button"
-          aria-pressed={chosen === source}
+          aria-pressed={chosen === (info?.name ?? null)}
           onClick={() => {
-            setFilter({ source });
+            setFilter({ source: info?.name ?? null });
           }}
           className={cx(
-            "inline-flex items-center gap-1.5 border-l border-line px-2.5 text-[13px] text-soft first:border-l-0",
+            "inline-flex items-center gap-1.5 border-l border-line px-2.5 text-[13px] whitespace-nowrap text-soft first:border-l-0",
             "hover:bg-raised focus-visible:-outline-offset-2",
             "aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink",
           )}
         >
-          {source && <CloudMark source={source} className="size-2.5" />}
-          {source ? CLOUD_NAMES[source] : "All"}
+          {info && <SourceMark source={info.name} className="size-2.5" />}
+          {info?.label ?? "All"}
         </button>
       ))}
     </div>
+  );
+}
+
+function SourceList({ chosen }: { chosen: Source | null }): ReactNode {
+  const names = sources().map(({ name }) => name);
+  const all = chosen === null || names.includes(chosen) ? names : [chosen, ...names];
+  return (
+    <Select
+      label="Source"
+      any="All sources"
+      value={chosen}
+      choices={all.map((name) => [name, sourceName(name)] as const)}
+      onChange={(source) => {
+        setFilter({ source });
+      }}
+    />
   );
 }
 

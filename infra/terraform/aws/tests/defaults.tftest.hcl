@@ -10,17 +10,17 @@ variables {
 
 run "applies_with_nothing_but_a_region" {
   assert {
-    condition     = jsondecode(local.secret_settings).HELIOS_DATABASE_URL == "postgresql://helios:a-password-of-secrets-manager-with-48-characters@helios.cluster-abc.eu-central-1.rds.amazonaws.com:5432/helios?sslmode=require" # pragma: allowlist secret
-    error_message = "The secret must contain Aurora's URL, with TLS."
+    condition     = jsondecode(local.secret_settings["settings"]).HELIOS_DATABASE_URL == "postgresql://helios_aws:a-password-of-secrets-manager-with-48-characters@helios.cluster-abc.eu-central-1.rds.amazonaws.com:5432/helios?sslmode=verify-full" # pragma: allowlist secret
+    error_message = "The secret must contain Aurora's URL with AWS' own role, and require Aurora's certificate."
   }
 
   assert {
-    condition     = jsondecode(local.secret_settings).HELIOS_REDIS_URL == "rediss://helios.serverless.euc1.cache.amazonaws.com:6379/0"
+    condition     = jsondecode(local.secret_settings["settings"]).HELIOS_REDIS_URL == "rediss://helios.serverless.euc1.cache.amazonaws.com:6379/0"
     error_message = "The secret must contain ElastiCache's URL, with TLS."
   }
 
   assert {
-    condition     = length(jsondecode(local.secret_settings).HELIOS_NOTIFY_SECRET) >= 32
+    condition     = length(jsondecode(local.secret_settings["settings"]).HELIOS_NOTIFY_SECRET) >= 32
     error_message = "A notify secret must be generated."
   }
 
@@ -35,9 +35,95 @@ run "applies_with_nothing_but_a_region" {
   }
 }
 
+run "each_cloud_has_its_own_role_of_the_database" {
+  assert {
+    condition = {
+      for role, url in output.database_urls : role => regex("^postgresql://([a-z_]+):.*sslmode=verify-full$", url)[0]
+      } == {
+      admin = "helios", migrate = "helios_migrate", api = "helios_api", aws = "helios_aws", gcp = "helios_gcp", azure = "helios_azure"
+    }
+    error_message = "Each cloud, the API and the migration must have a role of their own, and require Aurora's certificate."
+  }
+
+  assert {
+    condition     = output.database_url == output.database_urls["migrate"] && output.has_database_roles
+    error_message = "The URL for the command line must be that of the migrating role."
+  }
+
+  assert {
+    condition     = strcontains(jsondecode(local.secret_settings["api-settings"]).HELIOS_DATABASE_URL, "//helios_api:")
+    error_message = "The functions that the internet can call must have the API's role."
+  }
+
+  assert {
+    condition = alltrue([
+      for name, function in local.functions :
+      try(function.secret, "settings") == lookup({ api = "api-settings", websocket = "api-settings", sweep = "owner-settings" }, name, "settings")
+    ])
+    error_message = "Only the functions that the internet can call may read the API's secret, and only the sweep the owner's."
+  }
+}
+
+run "every_limit_is_shorter_than_the_one_around_it" {
+  command = plan
+
+  assert {
+    condition     = tonumber(local.runtime_environment.HELIOS_DATABASE_TIMEOUT_SECONDS) < var.function_timeout
+    error_message = "Postgres must end a statement before Lambda ends the call."
+  }
+
+  assert {
+    condition     = local.visibility_seconds >= 6 * var.function_timeout + aws_lambda_event_source_mapping.ingest.maximum_batching_window_in_seconds
+    error_message = "SQS must deliver again only after Lambda has ended every retry of the call."
+  }
+
+  assert {
+    condition     = var.max_receives * local.visibility_seconds >= 12 * 3600
+    error_message = "Events must wait out an outage of twelve hours."
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.ingest.scaling_config[0].maximum_concurrency <= 5
+    error_message = "A new account may run 10 functions at once: a backlog must leave some for the API and the relay."
+  }
+
+  assert {
+    condition     = local.functions.relay.timeout > local.statement_seconds + 8
+    error_message = "The relay must have time for messages beside what it reserves for one message (7 s), one statement and a second."
+  }
+
+  assert {
+    condition     = local.functions.relay.timeout <= local.visibility_seconds
+    error_message = "SQS must not deliver a notification again while the relay works on it."
+  }
+
+  assert {
+    condition     = var.memory.ingest >= 1769 && var.memory.relay >= 1769
+    error_message = "The functions that hold locks or post to every client must have a whole vCPU."
+  }
+}
+
+run "the_queues_the_apis_and_the_schedule_call_the_released_version" {
+  assert {
+    condition = alltrue([
+      for function in [
+        aws_lambda_event_source_mapping.ingest.function_name,
+        aws_lambda_event_source_mapping.relay.function_name,
+        aws_cloudwatch_event_target.every_minute["sweep"].arn,
+      ] : endswith(function, ":live")
+    ])
+    error_message = "A new version must get no calls before its release."
+  }
+
+  assert {
+    condition     = alltrue([for permission in aws_lambda_permission.every_minute : permission.qualifier == "live"])
+    error_message = "The schedule must be allowed to call the alias."
+  }
+}
+
 run "the_state_does_not_hold_the_secret" {
   assert {
-    condition     = aws_secretsmanager_secret_version.settings.secret_string == null || aws_secretsmanager_secret_version.settings.secret_string == ""
+    condition     = alltrue([for version in aws_secretsmanager_secret_version.settings : version.secret_string == null || version.secret_string == ""])
     error_message = "The state must not hold a write-only value."
   }
 }
@@ -53,6 +139,35 @@ run "no_secret_is_a_variable_of_a_function" {
       )) == 0
     ])
     error_message = "Passwords must be in the secret: anyone who may view a function sees its environment variables."
+  }
+}
+
+run "no_spans_by_default" {
+  assert {
+    condition     = !contains(keys(local.runtime_environment), "HELIOS_OTLP_URL") && !strcontains(local.secret_settings["settings"], "HELIOS_OTLP_SECRET")
+    error_message = "Without otlp_url the functions must not send spans."
+  }
+}
+
+run "the_functions_send_spans_to_a_collector" {
+  variables {
+    otlp_url    = "https://collector.example.org:4318"
+    otlp_secret = "authorization=Bearer%20a-token-of-the-collector" # pragma: allowlist secret
+  }
+
+  assert {
+    condition     = local.runtime_environment["HELIOS_OTLP_URL"] == var.otlp_url && local.runtime_environment["HELIOS_OTLP_RESOURCE"] == "service.name=helios,cloud.provider=aws"
+    error_message = "The functions must know the collector, and name their cloud."
+  }
+
+  assert {
+    condition     = jsondecode(local.secret_settings["settings"]).HELIOS_OTLP_SECRET == var.otlp_secret && !contains(keys(local.runtime_environment), "HELIOS_OTLP_SECRET")
+    error_message = "The headers must be in the secret, and no variable of a function."
+  }
+
+  assert {
+    condition     = local.otlp_ports == tolist([4318])
+    error_message = "The functions must be able to reach the collector's port."
   }
 }
 
@@ -135,4 +250,41 @@ run "the_api_and_the_replays_function_know_the_same_targets" {
     condition     = local.functions.replay.permissions.PutBack.resources == [module.events.bus_arn]
     error_message = "The permission must name this bus, and no other one."
   }
+}
+
+run "every_function_reads_the_declarations_in_its_package" {
+  variables {
+    flows_file   = "tests/defaults.tftest.hcl" # any existing file: the package contains it
+    sources_file = "tests/defaults.tftest.hcl"
+  }
+
+  assert {
+    condition     = local.runtime_environment.HELIOS_FLOWS_FILE == "/var/task/flows.toml" && local.runtime_environment.HELIOS_SOURCES_FILE == "/var/task/sources.toml"
+    error_message = "Every function must read the files from the folder of its package."
+  }
+}
+
+run "the_relay_and_the_sweep_alone_notify" {
+  variables {
+    notifications_file = "tests/defaults.tftest.hcl" # any existing file: the package contains it
+    secret_settings    = { HELIOS_NOTIFICATION_SECRETS = "ops=whsec_x" }
+  }
+
+  assert {
+    condition = {
+      for name, function in local.functions : name => function.environment.HELIOS_NOTIFICATIONS_FILE
+      if can(function.environment.HELIOS_NOTIFICATIONS_FILE)
+    } == { relay = "/var/task/notifications.toml", sweep = "/var/task/notifications.toml" }
+    error_message = "The relay and the sweep must read the receivers, and no other function."
+  }
+}
+
+run "receivers_without_secrets_are_refused" {
+  command = plan
+
+  variables {
+    notifications_file = "tests/defaults.tftest.hcl"
+  }
+
+  expect_failures = [var.notifications_file]
 }

@@ -64,7 +64,7 @@ run "a_queue_that_delivers_events_in_progress_again" {
   command = plan
 
   variables {
-    visibility_seconds = 30
+    visibility_seconds = 60
   }
 
   expect_failures = [var.visibility_seconds]
@@ -111,16 +111,74 @@ run "packages_that_were_built_for_another_processor" {
   expect_failures = [var.packages]
 }
 
-run "a_runtime_too_old_for_the_processor" {
+run "a_runtime_that_amazon_no_longer_supports" {
   command = plan
 
   variables {
-    architecture = "arm64"
-    packages     = "tests/packages"
-    runtime      = "python3.11"
+    runtime = "python3.11"
   }
 
-  expect_failures = [var.packages, var.runtime]
+  expect_failures = [var.runtime]
+}
+
+run "a_statement_that_lasts_longer_than_the_call" {
+  command = plan
+
+  variables {
+    settings = { HELIOS_DATABASE_TIMEOUT_SECONDS = "10" }
+  }
+
+  expect_failures = [var.settings]
+}
+
+run "a_reservation_of_nothing" {
+  command = plan
+
+  variables {
+    reserved_concurrency = { api = 0 }
+  }
+
+  expect_failures = [var.reserved_concurrency]
+}
+
+run "a_boundary_that_is_no_policy" {
+  command = plan
+
+  variables {
+    permissions_boundary = "boundary-helios"
+  }
+
+  expect_failures = [var.permissions_boundary]
+}
+
+run "a_name_that_ends_with_a_hyphen" {
+  command = plan
+
+  variables {
+    name = "helios-"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_name_with_two_hyphens_in_a_row" {
+  command = plan
+
+  variables {
+    name = "he--lios"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_minor_version_of_the_database" {
+  command = plan
+
+  variables {
+    database_major_version = 17.4
+  }
+
+  expect_failures = [var.database_major_version]
 }
 
 run "a_name_that_no_bucket_may_have" {
@@ -182,4 +240,24 @@ run "a_replay_to_a_url" {
   }
 
   expect_failures = [var.replay_hosts]
+}
+
+run "a_collector_without_a_scheme" {
+  command = plan
+
+  variables {
+    otlp_url = "collector.example.org:4318"
+  }
+
+  expect_failures = [var.otlp_url]
+}
+
+run "headers_without_a_collector" {
+  command = plan
+
+  variables {
+    otlp_secret = "authorization=Bearer%20a-token-of-the-collector" # pragma: allowlist secret
+  }
+
+  expect_failures = [var.otlp_secret]
 }

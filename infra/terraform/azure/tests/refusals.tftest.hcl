@@ -1,6 +1,13 @@
 # Invalid values of variables, which Terraform refuses before it calls the cloud.
 
-mock_provider "azurerm" {}
+mock_provider "azurerm" {
+  mock_data "azurerm_client_config" {
+    defaults = {
+      tenant_id = "00000000-0000-0000-0000-000000000001"
+      object_id = "00000000-0000-0000-0000-000000000002"
+    }
+  }
+}
 
 variables {
   subscription_id = "00000000-0000-0000-0000-000000000000"
@@ -190,4 +197,55 @@ run "an_email_address_without_an_at" {
   }
 
   expect_failures = [var.alarm_email]
+}
+
+run "a_queue_that_forgets_events_before_the_last_attempt" {
+  command = plan
+
+  variables {
+    queue_days = 1
+  }
+
+  expect_failures = [var.queue_days]
+}
+
+run "a_budget_without_an_address" {
+  command = plan
+
+  variables {
+    budget = 100
+  }
+
+  expect_failures = [var.budget]
+}
+
+run "a_budget_of_nothing" {
+  command = plan
+
+  variables {
+    budget      = 0
+    alarm_email = "ops@example.org"
+  }
+
+  expect_failures = [var.budget]
+}
+
+run "a_collector_without_a_scheme" {
+  command = plan
+
+  variables {
+    otlp_url = "collector.example.org:4318"
+  }
+
+  expect_failures = [var.otlp_url]
+}
+
+run "headers_without_a_collector" {
+  command = plan
+
+  variables {
+    otlp_secret = "authorization=Bearer%20a-token-of-the-collector" # pragma: allowlist secret
+  }
+
+  expect_failures = [var.otlp_secret]
 }

@@ -160,3 +160,44 @@ run "an_email_address_without_an_at" {
 
   expect_failures = [var.alarm_email]
 }
+
+run "a_budget_without_a_billing_account" {
+  command = plan
+
+  variables {
+    budget = 100
+  }
+
+  expect_failures = [var.budget]
+}
+
+run "a_billing_account_by_name" {
+  command = plan
+
+  variables {
+    billing_account = "My Billing Account"
+    budget          = 100
+  }
+
+  expect_failures = [var.billing_account]
+}
+
+run "a_collector_without_a_scheme" {
+  command = plan
+
+  variables {
+    otlp_url = "collector.example.org:4318"
+  }
+
+  expect_failures = [var.otlp_url]
+}
+
+run "headers_without_a_collector" {
+  command = plan
+
+  variables {
+    otlp_secret = "authorization=Bearer%20a-token-of-the-collector" # pragma: allowlist secret
+  }
+
+  expect_failures = [var.otlp_secret]
+}

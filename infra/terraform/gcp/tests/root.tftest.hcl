@@ -30,7 +30,32 @@ mock_provider "google" {
   }
 
   mock_resource "google_service_account" {
-    defaults = { email = "helios@shop-1234.iam.gserviceaccount.com", member = "serviceAccount:helios@shop-1234.iam.gserviceaccount.com" }
+    defaults = {
+      id     = "projects/shop-1234/serviceAccounts/helios@shop-1234.iam.gserviceaccount.com"
+      name   = "projects/shop-1234/serviceAccounts/helios@shop-1234.iam.gserviceaccount.com"
+      email  = "helios@shop-1234.iam.gserviceaccount.com"
+      member = "serviceAccount:helios@shop-1234.iam.gserviceaccount.com"
+    }
+  }
+
+  mock_resource "google_secret_manager_secret" {
+    defaults = { id = "projects/shop-1234/secrets/helios-database-url" }
+  }
+
+  mock_resource "google_project_iam_member" {
+    defaults = { id = "shop-1234/roles/cloudbuild.builds.builder/serviceAccount:helios@shop-1234.iam.gserviceaccount.com" }
+  }
+
+  mock_resource "google_cloudfunctions2_function" {
+    defaults = { id = "projects/shop-1234/locations/europe-west3/functions/helios-ingest" }
+  }
+
+  mock_resource "google_pubsub_subscription" {
+    defaults = { id = "projects/shop-1234/subscriptions/helios-ingest" }
+  }
+
+  mock_resource "google_monitoring_notification_channel" {
+    defaults = { id = "projects/shop-1234/notificationChannels/1234567890" }
   }
 }
 
@@ -71,6 +96,30 @@ run "alone" {
   assert {
     condition     = google_cloud_scheduler_job.sweep.http_target[0].uri == "https://helios-sweep.example.org" && google_cloud_scheduler_job.sweep.schedule == "* * * * *"
     error_message = "The schedule must call the sweep once a minute."
+  }
+}
+
+run "no_spans_by_default" {
+  assert {
+    condition     = !contains(keys(local.settings), "HELIOS_OTLP_URL")
+    error_message = "Without otlp_url the functions must not send spans."
+  }
+}
+
+run "the_functions_send_spans_to_a_collector" {
+  variables {
+    otlp_url    = "https://collector.example.org:4318"
+    otlp_secret = "authorization=Bearer%20a-token-of-the-collector" # pragma: allowlist secret
+  }
+
+  assert {
+    condition     = local.settings["HELIOS_OTLP_URL"] == "https://collector.example.org:4318" && local.settings["HELIOS_OTLP_RESOURCE"] == "service.name=helios,cloud.provider=gcp"
+    error_message = "The functions must know the collector, and name their cloud."
+  }
+
+  assert {
+    condition     = keys(google_secret_manager_secret.this) == ["DATABASE_URL", "OTLP_SECRET", "REDIS_URL"] && !contains(keys(local.settings), "HELIOS_OTLP_SECRET")
+    error_message = "The headers must be a secret, and no plain setting."
   }
 }
 
@@ -120,9 +169,9 @@ run "an_instance_has_a_thread_for_each_concurrent_request" {
       runtime       = "python311"
       bucket        = "packages"
       object        = "gcp.zip"
-      build_account = "projects/shop-1234/serviceAccounts/build"
-      network       = "helios"
-      subnetwork    = "helios"
+      build_account = "projects/shop-1234/serviceAccounts/helios-build@shop-1234.iam.gserviceaccount.com"
+      network       = "projects/shop-1234/global/networks/helios"
+      subnetwork    = "projects/shop-1234/regions/europe-west3/subnetworks/helios"
       settings      = { HELIOS_LOG_LEVEL = "DEBUG" }
       secrets       = {}
     }
@@ -136,5 +185,68 @@ run "an_instance_has_a_thread_for_each_concurrent_request" {
   assert {
     condition     = google_cloudfunctions2_function.this.service_config[0].environment_variables == tomap({ THREADS = "8", HELIOS_LOG_LEVEL = "DEBUG" })
     error_message = "functions-framework must have as many threads as concurrent requests."
+  }
+
+  assert {
+    condition     = !google_cloudfunctions2_function.this.service_config[0].all_traffic_on_latest_revision
+    error_message = "A new revision must get no calls before its release."
+  }
+
+  assert {
+    condition     = length(google_cloud_run_v2_service_iam_member.caller) == 1
+    error_message = "Direct VPC egress needs the function's own account among the callers."
+  }
+}
+
+run "cloud_nat_has_ports_for_many_connections" {
+  command = plan
+
+  module {
+    source = "../modules/gcp/network"
+  }
+
+  variables {
+    name        = "helios"
+    region      = "europe-west3"
+    subnet_cidr = "10.41.0.0/24"
+  }
+
+  assert {
+    condition     = google_compute_router_nat.this.enable_dynamic_port_allocation && google_compute_router_nat.this.min_ports_per_vm == 1024 && google_compute_router_nat.this.tcp_time_wait_timeout_sec == 30
+    error_message = "By default an instance has 64 ports, each of which is occupied for two minutes after its connection."
+  }
+}
+
+run "alarms_and_the_budget" {
+  command = plan
+
+  variables {
+    alarm_email     = "ops@example.org"
+    billing_account = "012345-6789AB-CDEF01"
+    budget          = 100
+  }
+
+  assert {
+    condition     = toset(module.watch.policies) == toset(["helios-dead-letters", "helios-errors", "helios-nat-ports", "helios-oldest-message", "helios-rejected"])
+    error_message = "There must be an alarm for each condition that needs an operator."
+  }
+
+  assert {
+    condition     = var.delivery_attempts == 100 && var.min_instances == 1
+    error_message = "An outage of half a day must not make dead letters, and one instance must be ready."
+  }
+}
+
+run "the_functions_read_the_declarations_in_their_package" {
+  command = plan
+
+  variables {
+    flows_file   = "tests/root.tftest.hcl" # any existing file: the package contains it
+    sources_file = "tests/root.tftest.hcl"
+  }
+
+  assert {
+    condition     = local.function.settings["HELIOS_FLOWS_FILE"] == "/workspace/flows.toml" && local.function.settings["HELIOS_SOURCES_FILE"] == "/workspace/sources.toml"
+    error_message = "The functions must read the files from the folder of their package."
   }
 }

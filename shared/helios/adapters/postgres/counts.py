@@ -2,92 +2,68 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
-from helios.adapters.postgres.parameters import to_json
-from helios.adapters.postgres.query import Query
-from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
-from helios.model.events import SOURCES
+from helios.adapters.postgres.query import Query, conjunction, limit_conditions
+from helios.model.access import EventLimits
+from helios.model.counts import LAST_DAY, MinuteCount, Totals
+from helios.model.sources import UNKNOWN
 
-ADD_COUNTS = """
-INSERT INTO event_counts AS existing (minute, source, type, stored, duplicate, contradictory, rejected)
-SELECT minute, source, type, stored, duplicate, contradictory, rejected
-FROM json_to_recordset(%s::json) AS input (
-    minute timestamptz, source text, type text,
-    stored bigint, duplicate bigint, contradictory bigint, rejected bigint
-)
-ON CONFLICT (minute, source, type) DO UPDATE SET
-    stored = existing.stored + excluded.stored,
-    duplicate = existing.duplicate + excluded.duplicate,
-    contradictory = existing.contradictory + excluded.contradictory,
-    rejected = existing.rejected + excluded.rejected
-"""
-
-
-# Sorted, as the counts are: concurrent writers of the same rows in different orders would deadlock.
-ADD_TOTALS = """
-INSERT INTO event_totals AS existing (since, source, stored, duplicate, contradictory, rejected)
-SELECT bucket.since, source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected)
-FROM json_to_recordset(%s::json) AS input (
-    minute timestamptz, source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
-), LATERAL (VALUES ('-infinity'::timestamptz), (date_trunc('hour', minute, 'UTC'))) AS bucket (since)
-GROUP BY bucket.since, source
-ORDER BY bucket.since, source
-ON CONFLICT (since, source) DO UPDATE SET
-    stored = existing.stored + excluded.stored,
-    duplicate = existing.duplicate + excluded.duplicate,
-    contradictory = existing.contradictory + excluded.contradictory,
-    rejected = existing.rejected + excluded.rejected
-"""
-
-
-SELECT_MINUTES = """
+SELECT_MINUTES: LiteralString = """
 SELECT minute, source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint
-FROM event_counts WHERE minute >= %s
-GROUP BY minute, source ORDER BY minute, source
+FROM (
+    SELECT minute, source, type, stored, duplicate, contradictory, rejected FROM event_counts
+    UNION ALL
+    SELECT minute, source, type, stored, duplicate, contradictory, rejected FROM waiting_counts
+) AS counts
 """
 
+BY_MINUTE: LiteralString = "GROUP BY minute, source ORDER BY minute, source"
 
-# The last 24 hours are the sums of the full hours, plus the minutes before the first full hour. ``unnumbered`` are the
-# counts in frames without a position, which are subtracted if the caller asks for the sums at the latest position.
+
+# The last 24 hours are the sums of the full hours, plus the minutes before the first full hour.
 SELECT_TOTALS = """
-WITH unnumbered AS (
-    SELECT frame.source, sum(frame.stored)::bigint AS stored, sum(frame.duplicate)::bigint AS duplicate,
-           sum(frame.contradictory)::bigint AS contradictory, sum(frame.rejected)::bigint AS rejected
-    FROM frames, json_to_recordset(body -> 'counts') AS frame (
-        source text, stored bigint, duplicate bigint, contradictory bigint, rejected bigint
-    )
-    WHERE position IS NULL AND %(only_numbered)s GROUP BY frame.source
-)
-SELECT source, total.stored - coalesce(unnumbered.stored, 0), total.duplicate - coalesce(unnumbered.duplicate, 0),
-       total.contradictory - coalesce(unnumbered.contradictory, 0), total.rejected - coalesce(unnumbered.rejected, 0), (
-    SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
-    WHERE hour.source = total.source AND hour.since >= %(first_hour)s
-)::bigint + (
-    SELECT coalesce(sum(minutes.stored), 0) FROM event_counts AS minutes
-    WHERE minutes.source = total.source AND minutes.minute >= %(since)s AND minutes.minute < %(first_hour)s
-)::bigint - coalesce(unnumbered.stored, 0), (SELECT position FROM stream)
-FROM event_totals AS total LEFT JOIN unnumbered USING (source) WHERE since = '-infinity'
+SELECT source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint,
+       sum(recent)::bigint, (SELECT position FROM stream)
+FROM (
+    SELECT source, stored, duplicate, contradictory, rejected, (
+        SELECT coalesce(sum(hour.stored), 0) FROM event_totals AS hour
+        WHERE hour.source = total.source AND hour.since >= %(first_hour)s
+    )::bigint + (
+        SELECT coalesce(sum(minutes.stored), 0) FROM event_counts AS minutes
+        WHERE minutes.source = total.source AND minutes.minute >= %(since)s AND minutes.minute < %(first_hour)s
+    )::bigint AS recent
+    FROM event_totals AS total WHERE since = '-infinity'
+    UNION ALL
+    SELECT source, stored, duplicate, contradictory, rejected, CASE WHEN minute >= %(since)s THEN stored ELSE 0 END
+    FROM waiting_counts WHERE NOT %(only_numbered)s
+) AS totals
+GROUP BY source
 """
 
 
-class PostgresCountWriter:
-    """Implements ``CountWriter`` on the connection of a unit of work."""
+# The sums of SELECT_TOTALS for a caller who may not see every type: event_totals has no types. There is a row even if
+# there are no sums.
+LIMITED_TOTALS: LiteralString = """
+SELECT stream.position, sums.* FROM stream LEFT JOIN (
+    SELECT source, sum(stored)::bigint, sum(duplicate)::bigint, sum(contradictory)::bigint, sum(rejected)::bigint,
+           (coalesce(sum(stored) FILTER (WHERE minute >= %s), 0))::bigint
+    FROM event_counts
+"""
+
+
+class PostgresMinuteReader:
+    """Implements ``MinuteReader`` on the connection of a unit of work."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def add(self, counts: Sequence[Count]) -> None:
-        """Add to the counts of each minute and to their sums."""
-        parameters = (to_json(counts),)
-        self._connection.execute(ADD_COUNTS, parameters)
-        self._connection.execute(ADD_TOTALS, parameters)
-
     def minutes(self, since: datetime) -> list[MinuteCount]:
         """The counts from the minute ``since`` on, sorted by minute and source; empty minutes are left out."""
-        return [minute_from_row(row) for row in self._connection.execute(SELECT_MINUTES, [since]).fetchall()]
+        query = f"{SELECT_MINUTES} WHERE minute >= %s {BY_MINUTE}"
+        return [minute_from_row(row) for row in self._connection.execute(query, [since]).fetchall()]
 
 
 class PostgresCountReader(Query):
@@ -99,9 +75,8 @@ class PostgresCountReader(Query):
         hour = since.replace(minute=0, second=0, microsecond=0)
         first_hour = hour if hour == since else hour + timedelta(hours=1)
         rows = self._all(SELECT_TOTALS, {"since": since, "first_hour": first_hour, "only_numbered": only_numbered})
-        stored = {source: count for source, count, *_ in rows}
         return Totals(
-            events_by_source={source: stored.get(source, 0) for source in SOURCES},
+            events_by_source={source: count for source, count, *_ in rows if source != UNKNOWN},
             stored=sum(row[1] for row in rows),
             duplicate=sum(row[2] for row in rows),
             contradictory=sum(row[3] for row in rows),
@@ -110,9 +85,26 @@ class PostgresCountReader(Query):
             position=rows[0][6] if rows else 0,
         )
 
-    def minutes(self, since: datetime) -> list[MinuteCount]:
+    def limited_totals(self, now: datetime, limits: EventLimits) -> Totals:
+        """The totals of what a caller may see, at the latest position. It reads the counts of every minute."""
+        where, values = conjunction(limit_conditions(limits))
+        query: LiteralString = f"{LIMITED_TOTALS} {where} GROUP BY source) AS sums ON true"
+        ((position, *_), *_) = rows = self._all(query, [now - LAST_DAY, *values])
+        sums = [counts for _, *counts in rows if counts[0] is not None]
+        return Totals(
+            events_by_source={source: stored for source, stored, *_ in sums if source != "unknown"},
+            stored=sum(counts[1] for counts in sums),
+            duplicate=sum(counts[2] for counts in sums),
+            contradictory=sum(counts[3] for counts in sums),
+            rejected=sum(counts[4] for counts in sums),
+            last_24h=sum(counts[5] for counts in sums),
+            position=position,
+        )
+
+    def minutes(self, since: datetime, limits: EventLimits = EventLimits()) -> list[MinuteCount]:  # noqa: B008 - frozen
         """The counts from the minute ``since`` on, sorted by minute and source; empty minutes are left out."""
-        return [minute_from_row(row) for row in self._all(SELECT_MINUTES, [since])]
+        where, values = conjunction([("minute >= %s", [since]), *limit_conditions(limits)])
+        return [minute_from_row(row) for row in self._all(f"{SELECT_MINUTES} {where} {BY_MINUTE}", values)]
 
 
 def minute_from_row(row: Sequence[Any]) -> MinuteCount:

@@ -2,24 +2,41 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import LiteralString
 
 import psycopg
+from msgspec.structs import replace
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.parameters import to_json
 from helios.adapters.postgres.query import Conditions, Query, conjunction, with_values
-from helios.model.dead_letters import DeadLetter, DeadLetterFilter, DeadLetterGroup, ReplayedAs, StoredDeadLetter
+from helios.model.dead_letters import (
+    LISTED_BODY_BYTES,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterGroup,
+    ReplayedAs,
+    StoredDeadLetter,
+)
+from helios.model.erasure import needles
 from helios.model.events import Key
 from helios.model.paging import Page, decode_cursor, encode_cursor
 
+# The bodies are a binary parameter of their own: as base64 in JSON, a body of 1 MB would occupy Postgres for longer.
 ADD_DEAD_LETTERS = """
 INSERT INTO dead_letters AS existing
-    (fingerprint, source, channel, status, reason, field, body, headers, first_received_at, last_received_at, attempts)
-SELECT fingerprint, source, channel, status, reason, field, decode(body, 'base64'), headers,
-       received_at, received_at, attempts
-FROM json_to_recordset(%s::json) AS input (
-    fingerprint text, source text, channel text, status text, reason text, field text, body text, headers json,
-    received_at timestamptz, attempts bigint
+    (fingerprint, source, channel, status, reason, field, body, headers, first_received_at, last_received_at, attempts,
+     event_type, event_time)
+SELECT fingerprint, source, channel, status, reason, field, body, headers, received_at, received_at, attempts,
+       event_type, event_time
+FROM ROWS FROM (
+    json_to_recordset(%(dead_letters)s::json) AS (
+        fingerprint text, source text, channel text, status text, reason text, field text, headers json,
+        received_at timestamptz, attempts bigint, event_type text, event_time timestamptz
+    ),
+    unnest(%(bodies)b::bytea[])
+) AS input (
+    fingerprint, source, channel, status, reason, field, headers, received_at, attempts, event_type, event_time, body
 )
 ON CONFLICT (fingerprint) DO UPDATE SET
     attempts = existing.attempts + excluded.attempts,
@@ -38,19 +55,19 @@ WHERE id = %s AND replayed_at IS NULL
 
 DEAD_LETTER_COLUMNS = """
 id, first_received_at, fingerprint, source, channel, status, reason, field, body, headers, last_received_at, attempts,
-replayed_as, replayed_at, replayed_keys
+octet_length(body), replayed_as, replayed_at, replayed_keys, event_type, event_time
 """
+
+LISTED_COLUMNS = DEAD_LETTER_COLUMNS.replace(" body,", f" substring(body, 1, {LISTED_BODY_BYTES}),", 1)
 
 
 SELECT_DEAD_LETTER = f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters WHERE id = %s"  # noqa: S608 - only a constant is filled in
 
 
-GROUP_COLUMNS = """
-source, status, field, reason, count(*), min(first_received_at), max(last_received_at), max(id)
-"""
+GROUP_COLUMNS = "count(*), min(first_received_at), max(last_received_at), max(id)"
 
 
-BY_GROUP = "GROUP BY source, status, field, reason ORDER BY count(*) DESC, max(id) DESC LIMIT %s"
+LARGEST_FIRST = "ORDER BY count(*) DESC, max(id) DESC LIMIT %s"
 
 
 class PostgresDeadLetterWriter:
@@ -61,12 +78,14 @@ class PostgresDeadLetterWriter:
 
     def add(self, dead_letters: Sequence[DeadLetter]) -> None:
         """Store dead letters. One whose fingerprint is known adds to the attempts of the stored one."""
-        self._connection.execute(ADD_DEAD_LETTERS, (to_json(dead_letters),))
+        without_bodies = [replace(dead_letter, body=b"") for dead_letter in dead_letters]
+        bodies = [dead_letter.body for dead_letter in dead_letters]
+        self._connection.execute(ADD_DEAD_LETTERS, {"dead_letters": to_json(without_bodies), "bodies": bodies})
 
     def replayed(self, number: int) -> list[Key] | None:
         """Lock a dead letter, and return the events that its replay became; None if no replay has succeeded."""
         replayed_at, keys = self._connection.execute(LOCK_DEAD_LETTER, (number,)).fetchone() or (None, None)
-        return None if replayed_at is None else [(source, id_) for source, id_ in keys or []]
+        return None if replayed_at is None else [(key[0], key[1], key[2]) for key in keys or []]
 
     def mark_replayed(self, number: int, replayed_as: ReplayedAs, keys: Sequence[Key], at: datetime) -> None:
         """Record what the replay of a dead letter became. What an earlier replay became is never overwritten."""
@@ -82,7 +101,7 @@ class PostgresDeadLetterReader(Query):
         if after:
             conditions.append(("id < %s", [decode_cursor(after, int)]))
         rows = self._page(
-            f"SELECT {DEAD_LETTER_COLUMNS} FROM dead_letters",  # noqa: S608 - only a constant is filled in
+            f"SELECT {LISTED_COLUMNS} FROM dead_letters",  # noqa: S608 - only a constant is filled in
             conditions,
             "ORDER BY id DESC",
             limit,
@@ -96,9 +115,12 @@ class PostgresDeadLetterReader(Query):
         rows = self._all(SELECT_DEAD_LETTER, [number])
         return dead_letter_from_row(rows[0]) if rows else None
 
-    def dead_letter_groups(self, where: DeadLetterFilter, *, limit: int) -> list[DeadLetterGroup]:
+    def dead_letter_groups(
+        self, where: DeadLetterFilter, *, limit: int, by_reason: bool = True
+    ) -> list[DeadLetterGroup]:
         """Dead letters grouped by source, status, field and reason, the largest group first."""
         sql, values = conjunction(dead_letter_conditions(where))
+        reason: LiteralString = "reason" if by_reason else "''"
         return [
             DeadLetterGroup(
                 source=source,
@@ -111,7 +133,8 @@ class PostgresDeadLetterReader(Query):
                 example_id=example,
             )
             for source, status, field, reason, count, first, last, example in self._all(
-                f"SELECT {GROUP_COLUMNS} FROM dead_letters {sql} {BY_GROUP}",  # noqa: S608 - only constants are filled in
+                f"SELECT source, status, field, {reason}, {GROUP_COLUMNS} FROM dead_letters {sql} "  # noqa: S608 - constants
+                f"GROUP BY 1, 2, 3, 4 {LARGEST_FIRST}",
                 [*values, limit],
             )
         ]
@@ -119,7 +142,18 @@ class PostgresDeadLetterReader(Query):
 
 def dead_letter_conditions(where: DeadLetterFilter) -> list[Conditions]:
     """The SQL conditions of a filter on ``dead_letters``."""
-    return with_values(
+    limits: list[Conditions] = []
+    if where.limits.sources is not None:
+        limits.append(("source = ANY(%s)", [list(where.limits.sources)]))
+    if where.limits.by_content:
+        limits.append(("false", []))
+    if where.mentions is not None:
+        # Only a superset: the reader confirms each row, as Postgres does not decode Base64 within a text.
+        mentioned: LiteralString = (
+            "EXISTS (SELECT FROM unnest(%s::bytea[]) AS needle WHERE position(needle IN body) > 0)"
+        )
+        limits.append((mentioned, [needles(where.mentions)]))
+    return limits + with_values(
         [
             ("source = %s", where.source),
             ("status = %s", where.status),
@@ -134,8 +168,8 @@ def dead_letter_conditions(where: DeadLetterFilter) -> list[Conditions]:
 
 def dead_letter_from_row(row: TupleRow) -> StoredDeadLetter:
     """The dead letter in a row of DEAD_LETTER_COLUMNS."""
-    id_, first, fingerprint, source, channel, status, reason, field, body, headers, last, attempts, *replay = row
-    replayed_as, replayed_at, replayed_keys = replay
+    id_, first, fingerprint, source, channel, status, reason, field, body, headers, last, attempts, size, *replay = row
+    replayed_as, replayed_at, replayed_keys, event_type, event_time = replay
     return StoredDeadLetter(
         id=id_,
         first_received_at=first,
@@ -150,8 +184,11 @@ def dead_letter_from_row(row: TupleRow) -> StoredDeadLetter:
             headers=headers,
             received_at=last,
             attempts=attempts,
+            event_type=event_type,
+            event_time=event_time,
         ),
+        body_bytes=size,
         replayed_as=replayed_as,
         replayed_at=replayed_at,
-        replayed_keys=[(key_source, key_id) for key_source, key_id in replayed_keys or []],
+        replayed_keys=[(key[0], key[1], key[2]) for key in replayed_keys or []],
     )

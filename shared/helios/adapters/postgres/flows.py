@@ -8,9 +8,10 @@ from typing import Any, LiteralString
 import msgspec
 import psycopg
 
+from helios.adapters.postgres.connection import translate_errors
 from helios.adapters.postgres.parameters import to_json
-from helios.adapters.postgres.query import Query, with_values
-from helios.model.flows import Due, FlowFilter, FlowStatus
+from helios.adapters.postgres.query import Conditions, Query, with_values
+from helios.model.flows import Due, FlowFilter, FlowStatus, IssueKind
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.ports.pending import Pending
 from helios.reconciliation.evaluate import AFTER
@@ -49,6 +50,13 @@ WHERE existing.version = excluded.version - 1
 """
 
 
+# Writes all of the instances, or fails the transaction. For few rows, RETURNING costs less than a round trip.
+WRITE_ALL_FLOWS = f"""
+WITH written AS ({WRITE_FLOWS} RETURNING 1)
+SELECT assert_written(count(*), %(expected)s) FROM written
+"""  # noqa: S608 - only a constant is filled in
+
+
 # Runs only if fewer rows were written than the batch has: returning each written row would cost more than this query.
 REFUSED_FLOWS = """
 SELECT flow, key FROM flow_instances
@@ -71,32 +79,16 @@ LIMIT %(limit)s
 """  # noqa: S608 - the same
 
 
-COUNT_FLOWS = """
-INSERT INTO flow_counts AS existing (minute, flow, what, value, instances, amount, seconds)
-SELECT minute, flow, what, value, instances, amount, seconds
-FROM json_to_recordset(%s::json) AS input (
-    minute timestamptz, flow text, what text, value text, instances bigint, amount numeric, seconds double precision
-)
-ON CONFLICT (minute, flow, what, value) DO UPDATE SET
-    instances = existing.instances + excluded.instances,
-    amount = existing.amount + excluded.amount,
-    seconds = existing.seconds + excluded.seconds
+_OF_INSTANCE: LiteralString = """
+FROM resolutions WHERE resolutions.flow = flow_instances.flow AND resolutions.key = flow_instances.key
 """
 
-
-# Sorted, as the counts are: concurrent writers of the same rows in different orders would deadlock.
-COUNT_SLOTS = """
-INSERT INTO flow_slots AS existing (slot, flow, what, value, instances, amount, seconds)
-SELECT date_bin('10 minutes', minute, 'epoch') AS slot, flow, what, value, sum(instances), sum(amount), sum(seconds)
-FROM json_to_recordset(%s::json) AS input (
-    minute timestamptz, flow text, what text, value text, instances bigint, amount numeric, seconds double precision
-)
-GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-ON CONFLICT (slot, flow, what, value) DO UPDATE SET
-    instances = existing.instances + excluded.instances,
-    amount = existing.amount + excluded.amount,
-    seconds = existing.seconds + excluded.seconds
+RESOLUTION_STATE: LiteralString = f"""
+SELECT coalesce((SELECT CASE WHEN resolutions.version < flow_instances.version THEN 'reopened' ELSE decision END
+{_OF_INSTANCE}), 'unresolved')
 """
+
+ASSIGNEE: LiteralString = f"SELECT assignee {_OF_INSTANCE}"
 
 
 SELECT_FLOW = f"SELECT {FLOW_COLUMNS} FROM flow_instances WHERE flow = %s AND key = %s"  # noqa: S608 - the same
@@ -109,25 +101,16 @@ FROM (
     WHERE minute >= %(since)s AND minute < %(first_slot)s OR minute >= %(last_slot)s AND minute < %(until)s
     UNION ALL
     SELECT * FROM flow_slots WHERE slot >= %(first_slot)s AND slot < %(last_slot)s
+    UNION ALL
+    SELECT * FROM waiting_flow_counts WHERE NOT %(only_numbered)s AND minute >= %(since)s AND minute < %(until)s
 ) AS sums (minute, flow, what, value, instances, amount, seconds)
-WHERE %(flow)s::text IS NULL OR flow = %(flow)s
+WHERE %(flows)s::text[] IS NULL OR flow = ANY(%(flows)s)
 GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """
 
 
-# One statement, so that all values are of one moment. There is a row even if there are no sums. ``unnumbered`` are the
-# changes in frames without a position.
-SUM_FLOWS_OF_POSITION = f"""
-WITH unnumbered AS (
-    SELECT status, sum(instances::bigint)::bigint AS instances
-    FROM frames, json_each(body -> 'flow_statuses') AS flow_changes (flow, statuses),
-         json_each_text(statuses) AS status_changes (status, instances)
-    WHERE position IS NULL AND (%(flow)s::text IS NULL OR flow = %(flow)s) GROUP BY status
-), snapshot AS (
-    SELECT (SELECT position FROM stream), (SELECT json_object_agg(status, instances) FROM unnumbered)
-)
-SELECT * FROM snapshot LEFT JOIN ({SUM_FLOWS}) AS sums ON true
-"""  # noqa: S608 - the same
+# One statement, so that the position and the sums are of one moment. There is a row even if there are no sums.
+SUM_FLOWS_OF_POSITION = f"SELECT * FROM (SELECT position FROM stream) AS latest LEFT JOIN ({SUM_FLOWS}) AS sums ON true"  # noqa: S608 - the same
 
 
 OLDEST_OPEN = """
@@ -136,6 +119,26 @@ SELECT min(oldest.opened_at) FROM unnest(%s::text[]) AS flows (name), LATERAL (
     WHERE waiting AND flow = flows.name AND status = 'open' ORDER BY opened_at LIMIT 1
 ) AS oldest
 """
+
+
+SAMPLE_MARGIN = 1.2
+"""How many more pages are read for a sample than it needs if all pages have as many of the instances."""
+
+
+# An index alone answers the counts. Problems are few, and have an index of their own; of all instances, a part of the
+# pages is read, because sorting a million keys by chance takes longer than evaluating thousands of instances.
+_OPENED: LiteralString = "FROM flow_instances WHERE flow = %s AND opened_at >= %s AND opened_at < %s"
+_PROBLEMS: LiteralString = "AND status IN ('mismatched', 'incomplete')"
+COUNT_OPENED: dict[bool, LiteralString] = {
+    False: f"SELECT count(*) {_OPENED}",
+    True: f"SELECT count(*) {_OPENED} {_PROBLEMS}",
+}
+_SAMPLED: LiteralString = "WHERE flow = %(flow)s AND opened_at >= %(since)s AND opened_at < %(until)s"
+_AT_RANDOM: LiteralString = "ORDER BY random() LIMIT %(limit)s"
+SAMPLE_OPENED: dict[bool, LiteralString] = {
+    False: f"SELECT key FROM flow_instances TABLESAMPLE SYSTEM (%(percent)s) {_SAMPLED} {_AT_RANDOM}",  # noqa: S608
+    True: f"SELECT key FROM flow_instances {_SAMPLED} {_PROBLEMS} {_AT_RANDOM}",  # noqa: S608 - the same
+}
 
 
 MIN_RECORDS_TO_SYNC = 50
@@ -152,10 +155,12 @@ class _Details(msgspec.Struct, array_like=True, gc=False):
     match_seconds: float | None
     clouds: int
     evidence_set: EvidenceSet
+    causes: tuple[str, ...] = ()
 
 
 _decoder = msgspec.json.Decoder(_Details)
 _encoder = msgspec.json.Encoder()
+_rows = msgspec.json.Decoder(list[tuple[str, str, FlowStatus, datetime, bool, list[IssueKind], int, str]])
 
 
 class PostgresFlowWriter:
@@ -169,10 +174,7 @@ class PostgresFlowWriter:
         """Begin to read instances, without a lock; the result has those that are stored."""
         if not keys:
             return Pending(dict)
-        rows = self._connection.execute(FIND_FLOWS, _identities(keys), binary=True)
-        return Pending(
-            lambda: {identity: flow_from_row(row) for row in rows.fetchall() if (identity := (row[0], row[1])) in keys}
-        )
+        return find_flows(self._connection, keys)
 
     def overdue(self, due: Sequence[Due], *, limit: int) -> list[FlowRecord]:
         """Lock and return instances that still wait although they are due, the first opened first."""
@@ -204,11 +206,18 @@ class PostgresFlowWriter:
 
         return Pending(refused)
 
-    def count(self, counts: Sequence[FlowCount]) -> None:
-        """Add to the sums of instances."""
-        parameters = (to_json(counts),)
-        self._connection.execute(COUNT_FLOWS, parameters)
-        self._connection.execute(COUNT_SLOTS, parameters)
+    def write_all(self, records: Sequence[FlowRecord]) -> None:
+        """Begin to write instances, each only if the stored version is the one before; otherwise all of it fails."""
+        if records:
+            self._connection.execute(WRITE_ALL_FLOWS, columns(records) | {"expected": len(records)})
+
+
+def find_flows(connection: psycopg.Connection, keys: Collection[FlowKey]) -> Pending[dict[FlowKey, FlowRecord]]:
+    """Begin to read instances, without a lock; the result has those that are stored."""
+    rows = connection.execute(FIND_FLOWS, _identities(keys), binary=True)
+    return Pending(
+        lambda: {identity: flow_from_row(row) for row in rows.fetchall() if (identity := (row[0], row[1])) in keys}
+    )
 
 
 class PostgresFlowReader(Query):
@@ -216,18 +225,7 @@ class PostgresFlowReader(Query):
 
     def flows(self, where: FlowFilter, *, after: str | None, limit: int) -> Page[FlowRecord]:
         """A page of instances, the newest ``opened_at`` first."""
-        conditions = with_values(
-            [
-                ("flow = ANY(%s)", list(where.flow) or None),
-                (f"{_index_condition(where.status)}status = ANY(%s)", list(where.status) or None),
-                # The first condition selects the small index of instances with issues.
-                ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
-                # The primary key serves this condition if the filter also names the flow.
-                ("starts_with(key, %s)", where.key),
-                ("opened_at >= %s", where.since),
-                ("opened_at < %s", where.until),
-            ]
-        )
+        conditions = flow_conditions(where)
         if after:
             position = decode_cursor(after, tuple[datetime, str, str])
             conditions.append(("(opened_at, flow, key) < (%s, %s, %s)", list(position)))
@@ -246,17 +244,38 @@ class PostgresFlowReader(Query):
         rows = self._all(SELECT_FLOW, list(key))
         return flow_from_row(rows[0]) if rows else None
 
-    def flow_counts(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> list[FlowCount]:
+    def flow_counts(
+        self, flows: Collection[str] | None, *, since: datetime, until: datetime, bucket: timedelta
+    ) -> list[FlowCount]:
         """The sums of instances that opened from ``since`` to before ``until``, in buckets."""
-        rows = self._all(SUM_FLOWS, _period(flow, since, until, bucket))
+        rows = self._all(SUM_FLOWS, _period(flows, since, until, bucket) | {"only_numbered": False})
         return [count_from_row(row) for row in rows]
 
-    def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
-        """The same sums, with the position of the stream and the changes in frames without a position."""
-        rows = self._all(SUM_FLOWS_OF_POSITION, _period(flow, since, until, bucket))
-        position, unnumbered, *_ = rows[0]
-        counts = [count_from_row(count) for _, _, *count in rows if count[0] is not None]
-        return FlowSums(position=position, counts=counts, unnumbered=unnumbered or {})
+    def flow_sums(
+        self, flows: Collection[str] | None, *, since: datetime, until: datetime, bucket: timedelta
+    ) -> FlowSums:
+        """The sums at the latest position of the stream: without the frames that have no position."""
+        period = _period(flows, since, until, bucket) | {"only_numbered": True}
+        rows = self._all(SUM_FLOWS_OF_POSITION, period)
+        counts = [count_from_row(count) for _, *count in rows if count[0] is not None]
+        return FlowSums(position=rows[0][0], counts=counts)
+
+    def count(self, flow: str, *, since: datetime, until: datetime, problems: bool) -> int:
+        """The number of instances that opened in a period."""
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
+            # The planner takes the table where it takes most rows to match, and the table is fifty times the index.
+            connection.execute("SET LOCAL enable_seqscan = off")
+            ((number,),) = connection.execute(COUNT_OPENED[problems], [flow, since, until]).fetchall()
+        return int(number)
+
+    def sample(
+        self, flow: str, *, since: datetime, until: datetime, problems: bool, among: int, limit: int
+    ) -> list[FlowKey]:
+        """A random sample of these instances, in random order."""
+        period = {"flow": flow, "since": since, "until": until, "limit": limit}
+        percent = min(100.0, SAMPLE_MARGIN * 100 * limit / max(1, among))
+        rows = self._all(SAMPLE_OPENED[problems], period | {"percent": percent})
+        return [(flow, key) for (key,) in rows]
 
     def oldest_open(self, flows: Collection[str]) -> datetime | None:
         """When the oldest open instance of these flows was opened; None when none is open."""
@@ -264,10 +283,32 @@ class PostgresFlowReader(Query):
         return oldest  # type: ignore[no-any-return]  # a timestamptz or NULL
 
 
-def columns(records: Sequence[FlowRecord]) -> dict[str, str]:
+def flow_conditions(where: FlowFilter) -> list[Conditions]:
+    """The SQL conditions of a filter on ``flow_instances``."""
+    return with_values(
+        [
+            ("flow = ANY(%s)", list(where.flow) or None),
+            (f"{_index_condition(where.status)}status = ANY(%s)", list(where.status) or None),
+            # The first condition selects the small index of instances with issues.
+            ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
+            # The primary key serves this condition if the filter also names the flow.
+            ("starts_with(key, %s)", where.key),
+            # The causes are the last part of ``_Details``.
+            ("(details::json -> 5)::jsonb ? %s", where.cause),
+            (f"({RESOLUTION_STATE}) = ANY(%s)", list(where.resolution) or None),
+            (f"({ASSIGNEE}) = %s", where.assignee),
+            ("opened_at >= %s", where.since),
+            ("opened_at < %s", where.until),
+        ]
+    )
+
+
+def columns(records: Sequence[FlowRecord]) -> dict[str, object]:
     """The parameters of WRITE_FLOWS."""
     details = [
-        _Details(record.amount, record.currency, record.match_seconds, record.clouds, record.evidence_set)
+        _Details(
+            record.amount, record.currency, record.match_seconds, record.clouds, record.evidence_set, record.causes
+        )
         for record in records
     ]
     return {
@@ -306,7 +347,13 @@ def flow_from_row(row: Sequence[Any]) -> FlowRecord:
         issues=issues,
         version=version,
         evidence_set=details.evidence_set,
+        causes=details.causes,
     )
+
+
+def flows_from_json(text: str) -> dict[FlowKey, FlowRecord]:
+    """The flow instances that ``assert_instances`` sends: an array of FLOW_COLUMNS each."""
+    return {record.identity: record for record in map(flow_from_row, _rows.decode(text))}
 
 
 def count_from_row(row: Sequence[Any]) -> FlowCount:
@@ -319,14 +366,15 @@ def _identities(keys: Collection[FlowKey]) -> dict[str, object]:
     return {"flows": sorted({flow for flow, _ in keys}), "keys": to_json([key for _, key in sorted(keys)])}
 
 
-def _period(flow: str | None, since: datetime, until: datetime, bucket: timedelta) -> dict[str, Any]:
+def _period(flows: Collection[str] | None, since: datetime, until: datetime, bucket: timedelta) -> dict[str, Any]:
     """The parameters of SUM_FLOWS: whole slots if the buckets consist of slots, and single minutes at both ends."""
     origin, last_slot = slot_of(since), slot_of(until)
     first_slot = origin if origin == since else origin + SLOT
     if bucket % SLOT or first_slot > last_slot:
         first_slot = last_slot = since  # read all of the period by the minute
     period = {"since": since, "until": until, "first_slot": first_slot, "last_slot": last_slot}
-    return period | {"flow": flow, "bucket": bucket, "origin": origin}
+    names = None if flows is None else list(flows)
+    return period | {"flows": names, "bucket": bucket, "origin": origin}
 
 
 def _index_condition(statuses: Collection[FlowStatus]) -> LiteralString:

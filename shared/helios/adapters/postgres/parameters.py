@@ -15,11 +15,12 @@ class _Key(msgspec.Struct, gc=False):
     """The identity of an event. A struct, because hundreds of dicts at once would start the garbage collector."""
 
     source: str
+    producer: str
     id: str
 
 
 def to_json(value: object) -> str:
-    """The value as JSON. msgspec writes bytes as base64, which ADD_DEAD_LETTERS decodes."""
+    """The value as JSON."""
     return msgspec.json.encode(value).decode()
 
 

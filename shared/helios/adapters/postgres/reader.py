@@ -5,6 +5,9 @@ from helios.adapters.postgres.counts import PostgresCountReader
 from helios.adapters.postgres.dead_letters import PostgresDeadLetterReader
 from helios.adapters.postgres.events import PostgresEventReader
 from helios.adapters.postgres.flows import PostgresFlowReader
+from helios.adapters.postgres.partitions import COUNT_AHEAD, MIN_AHEAD
+from helios.adapters.postgres.write_probe import probe_writes
+from helios.errors import Retryable
 
 
 class PostgresReader(
@@ -13,9 +16,21 @@ class PostgresReader(
     """Implements ``Reader``."""
 
     def probe(self) -> None:
-        """Return if Postgres answers a query now.
+        """Return if Postgres can store events, now and in the near future.
+
+        Raises:
+            Retryable: Postgres does not answer or can't write, or the sweep makes no partitions.
+        """
+        probe_writes(self._pool)
+        ahead = self.partitions_ahead()
+        if ahead < MIN_AHEAD:
+            raise Retryable(f"{ahead} partitions of events are ahead, fewer than {MIN_AHEAD}: the sweep does not run.")
+
+    def partitions_ahead(self) -> int:
+        """The number of partitions of events beyond the current one.
 
         Raises:
             Retryable: Postgres does not answer.
         """
-        self._all("SELECT 1", [])
+        ((ahead,),) = self._all(COUNT_AHEAD, [])
+        return int(ahead)

@@ -1,22 +1,19 @@
 """Replay jobs in Postgres, and the events and dead letters that they send."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import LiteralString
 
 import msgspec
-import psycopg
-from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
-from helios.adapters.postgres.connection import KEEPALIVES, Pool, translate_errors
+from helios.adapters.postgres.connection import Pool, translate_errors
 from helios.adapters.postgres.dead_letters import DEAD_LETTER_COLUMNS, dead_letter_conditions, dead_letter_from_row
-from helios.adapters.postgres.events import EVENT_COLUMNS, event_conditions, event_from_row
+from helios.adapters.postgres.events import EVENT_COLUMNS, IN_ORDER, event_conditions, event_from_row
+from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.parameters import to_json
 from helios.adapters.postgres.query import Conditions, Query, conjunction
-from helios.errors import Retryable
 from helios.model.dead_letters import StoredDeadLetter
 from helios.model.events import Event
 from helios.model.paging import Page, decode_cursor, encode_cursor
@@ -32,9 +29,10 @@ from helios.model.replay import (
     ended,
     started,
 )
+from helios.ports.leases import Lease
 
-LOCK = 4_869_532_072
-"""The advisory lock of the process that works on the jobs."""
+LEASE = "replay"
+"""The lease of the process that works on the jobs."""
 
 _COLUMNS = """
 id, what, filter::text, target::text, per_second, actor, state, created_at, finished_at, matching, checkpoint::text,
@@ -49,7 +47,7 @@ RETURNING {_COLUMNS}
 
 _SELECT: LiteralString = f"SELECT {_COLUMNS} FROM replay_jobs"  # noqa: S608 - the same
 
-# Updates the checkpoint only if it is unchanged, so that a worker that has lost the lock unnoticed can't move it back.
+# Updates the checkpoint only if it is unchanged, so that a worker that has lost the lease unnoticed can't move it back.
 _ADVANCE = """
 UPDATE replay_jobs SET checkpoint = %s::jsonb, sent = %s, failed = %s, skipped = %s, last_error = %s
 WHERE id = %s AND state = 'running' AND checkpoint IS NOT DISTINCT FROM %s::jsonb
@@ -63,18 +61,18 @@ RETURNING {_COLUMNS}
 
 
 class PostgresReplayJobs(Query):
-    """Implements ``ReplayJobs`` on a pool of connections. ``turn`` uses a connection of its own."""
+    """Implements ``ReplayJobs`` on a pool of connections."""
 
-    def __init__(self, pool: Pool, database_url: str) -> None:
+    def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
-        self._database_url = database_url
+        self._leases = PostgresLeases(pool)
 
     def matching(self, what: What, where: ReplayFilter) -> Matching:
         """The number, period and examples of what a job would send now."""
         if what == "events":
             table, conditions = "events", event_conditions(where.events())
             first: LiteralString = "SELECT source || '/' || id FROM events"
-            order: LiteralString = "ORDER BY received_at, source, id"
+            order: LiteralString = f"ORDER BY {IN_ORDER}"
             moment: LiteralString = "received_at"
         else:
             table, conditions = "dead_letters", dead_letter_conditions(where.dead_letters())
@@ -97,7 +95,7 @@ class PostgresReplayJobs(Query):
             now,
             matching,
         )
-        with translate_errors(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
             row = connection.execute(_ADD, parameters).fetchone()
             if row is None:
                 raise AssertionError("INSERT ... RETURNING returned no row")
@@ -127,9 +125,10 @@ class PostgresReplayJobs(Query):
         """The next events of a job after its checkpoint, the first received first."""
         conditions = event_conditions(where.events())
         if after:
-            conditions.append(("(received_at, source, id) > (%s, %s, %s)", [after.received_at, after.source, after.id]))
+            place = [after.received_at, after.source, after.id, after.producer]
+            conditions.append((f"({IN_ORDER}) > (%s, %s, %s, %s)", place))
         sql, values = conjunction(conditions)
-        query = f"SELECT {EVENT_COLUMNS} FROM events {sql} ORDER BY received_at, source, id LIMIT %s"  # noqa: S608 - the same
+        query = f"SELECT {EVENT_COLUMNS} FROM events {sql} ORDER BY {IN_ORDER} LIMIT %s"  # noqa: S608 - the same
         return [event_from_row(row) for row in self._all(query, [*values, limit])]
 
     def dead_letters(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[StoredDeadLetter]:
@@ -152,7 +151,7 @@ class PostgresReplayJobs(Query):
         self, number: int, state: State, *, actor: str, now: datetime, error: str | None = None
     ) -> ReplayJob | None:
         """End a running job, with its entry in the audit log; None if the job is not running."""
-        with translate_errors(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
             row = connection.execute(_END, (state, now, error, number)).fetchone()
             if row is None:
                 return None
@@ -160,20 +159,9 @@ class PostgresReplayJobs(Query):
             connection.execute(ADD_AUDIT_ENTRY, audit_columns(ended(job, actor=actor, at=now)))
         return job
 
-    @contextmanager
-    def turn(self) -> Iterator[bool]:
-        """Whether this process holds the lock. Postgres releases the lock when the connection is lost."""
-        try:
-            database = make_conninfo(self._database_url, **KEEPALIVES)
-            connection = psycopg.connect(database, autocommit=True, application_name="helios-replay")
-        except psycopg.Error as error:
-            raise Retryable(f"Postgres: {error}") from error
-        with connection:
-            try:
-                (acquired,) = connection.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() or (False,)
-            except psycopg.Error as error:
-                raise Retryable(f"Postgres: {error}") from error
-            yield acquired
+    def turn(self, *, patience_seconds: float = 0) -> AbstractContextManager[Lease | None]:
+        """The lease of the process that runs jobs; None if another process has it."""
+        return self._leases.take(LEASE, patience_seconds=patience_seconds)
 
 
 def _job(row: TupleRow) -> ReplayJob:

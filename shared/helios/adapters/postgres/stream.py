@@ -1,37 +1,110 @@
 """The outbox as a stream: the positions of frames, the consumers, and the notifications."""
 
+import logging
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from helios.adapters.postgres.connection import KEEPALIVES, Pool, translate_errors
+from helios.adapters.postgres.connection import Pool, connect, is_pooled, translate_errors
 from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
-from helios.adapters.postgres.parameters import keys_as_json, to_json
+from helios.adapters.postgres.parameters import to_json
 from helios.errors import Retryable
 from helios.model.events import Event, Key
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
+from helios.reconciliation.record import FlowCount
+
+log = logging.getLogger("helios.stream")
 
 NOTIFY_CHANNEL = "helios_frames"
 
+PUSHLESS_SECONDS = 1.0
+"""How often a process looks for new frames that is not notified of them."""
+
 ANY_WAITING = "SELECT EXISTS (SELECT FROM frames WHERE position IS NULL)"
+
+LOCK = 4_869_532_072
+"""The advisory lock of the process that assigns positions, which its transaction holds."""
+
+TAKE_TURN = "SELECT pg_advisory_xact_lock(%s)"
 
 # The lock is a statement of its own, so that the next statement sees the frames that the previous holder numbered.
 LOCK_STREAM = "SELECT position FROM stream FOR UPDATE"
 
+# The frames get their positions, and what they carry is added to the sums: in one statement, so that a frame is either
+# in ``waiting_counts`` or in the sums. Only the holder of the stream's lock writes the sums, whatever the number of
+# batches. What the frames say about causes waits in a table of its own for the incidents.
 NUMBER_FRAMES = """
 WITH waiting AS (
-    SELECT id, row_number() OVER (ORDER BY id) AS place FROM frames WHERE position IS NULL
+    SELECT id, row_number() OVER (ORDER BY id) AS place FROM frames WHERE position IS NULL ORDER BY id LIMIT %s
 ), numbered AS (
     UPDATE frames SET position = stream.position + waiting.place
     FROM waiting, stream WHERE frames.id = waiting.id
-    RETURNING 1
+    RETURNING counts, flow_counts
+), counts AS (
+    SELECT minute, count.source, type, sum(stored)::bigint AS stored, sum(duplicate)::bigint AS duplicate,
+           sum(contradictory)::bigint AS contradictory, sum(rejected)::bigint AS rejected
+    FROM numbered, json_to_recordset(counts) AS count (
+        minute timestamptz, source text, type text,
+        stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+    )
+    GROUP BY minute, count.source, type
+), flow_deltas AS (
+    SELECT minute, flow, what, value, sum(instances)::bigint AS instances, sum(amount) AS amount,
+           sum(seconds) AS seconds
+    FROM numbered, json_to_recordset(flow_counts) AS count (
+        minute timestamptz, flow text, what text, value text, instances bigint, amount numeric, seconds double precision
+    )
+    GROUP BY minute, flow, what, value
+), flow_sums AS (
+    SELECT * FROM flow_deltas WHERE what <> 'cause'
+), causes AS (
+    INSERT INTO incident_deltas (cause, slot, number, amount)
+    SELECT value, date_bin('10 minutes', minute, 'epoch'), sum(instances), sum(amount)
+    FROM flow_deltas WHERE what = 'cause' GROUP BY 1, 2
+), by_minute AS (
+    INSERT INTO event_counts AS existing (minute, source, type, stored, duplicate, contradictory, rejected)
+    SELECT minute, source, type, stored, duplicate, contradictory, rejected FROM counts
+    ON CONFLICT (minute, source, type) DO UPDATE SET
+        stored = existing.stored + excluded.stored,
+        duplicate = existing.duplicate + excluded.duplicate,
+        contradictory = existing.contradictory + excluded.contradictory,
+        rejected = existing.rejected + excluded.rejected
+), totals AS (
+    INSERT INTO event_totals AS existing (since, source, stored, duplicate, contradictory, rejected)
+    SELECT bucket.since, source, sum(stored), sum(duplicate), sum(contradictory), sum(rejected)
+    FROM counts, LATERAL (VALUES ('-infinity'::timestamptz), (date_trunc('hour', minute, 'UTC'))) AS bucket (since)
+    GROUP BY bucket.since, source
+    ON CONFLICT (since, source) DO UPDATE SET
+        stored = existing.stored + excluded.stored,
+        duplicate = existing.duplicate + excluded.duplicate,
+        contradictory = existing.contradictory + excluded.contradictory,
+        rejected = existing.rejected + excluded.rejected
+), flows_by_minute AS (
+    INSERT INTO flow_counts AS existing (minute, flow, what, value, instances, amount, seconds)
+    SELECT minute, flow, what, value, instances, amount, seconds FROM flow_sums
+    ON CONFLICT (minute, flow, what, value) DO UPDATE SET
+        instances = existing.instances + excluded.instances,
+        amount = existing.amount + excluded.amount,
+        seconds = existing.seconds + excluded.seconds
+), flows_by_slot AS (
+    INSERT INTO flow_slots AS existing (slot, flow, what, value, instances, amount, seconds)
+    SELECT date_bin('10 minutes', minute, 'epoch') AS slot, flow, what, value, sum(instances), sum(amount), sum(seconds)
+    FROM flow_sums GROUP BY 1, 2, 3, 4
+    ON CONFLICT (slot, flow, what, value) DO UPDATE SET
+        instances = existing.instances + excluded.instances,
+        amount = existing.amount + excluded.amount,
+        seconds = existing.seconds + excluded.seconds
 )
 UPDATE stream SET position = position + (SELECT count(*) FROM numbered)
+RETURNING (SELECT count(*) FROM numbered)
 """
+
+NUMBERED_AT_ONCE = 2_000
+"""Frames that get their positions in one transaction, so that none holds the lock of the stream for long."""
 
 SELECT_FRAMES = """
 SELECT position, created_at, body::text FROM frames WHERE position > %s ORDER BY position LIMIT %s
@@ -40,8 +113,13 @@ SELECT position, created_at, body::text FROM frames WHERE position > %s ORDER BY
 SELECT_EVENTS_OF_FRAMES = f"""
 SELECT page.position, {EVENT_COLUMNS}
 FROM (SELECT position, keys FROM frames WHERE position > %s ORDER BY position LIMIT %s) AS page
-LEFT JOIN LATERAL json_to_recordset(page.keys) AS stored (source text, id text) ON true
-LEFT JOIN events USING (source, id)
+LEFT JOIN LATERAL (
+    SELECT batch.received_at, batch.source, batch.producer, element.id
+    FROM json_to_recordset(page.keys) AS batch (received_at timestamptz, source text, producer text, ids json),
+    LATERAL json_array_elements_text(batch.ids) AS element (id)
+) AS stored ON true
+LEFT JOIN events ON events.received_at = stored.received_at AND events.source = stored.source
+    AND events.id = stored.id AND events.producer = stored.producer
 ORDER BY page.position
 """  # noqa: S608 - only a constant is filled in
 
@@ -72,39 +150,60 @@ ON CONFLICT (name) DO UPDATE SET seen_at = now()
 RETURNING position
 """
 
+TRY_CONSUMER = """
+UPDATE consumers SET seen_at = now()
+WHERE name = (SELECT name FROM consumers WHERE name = %s FOR UPDATE SKIP LOCKED)
+RETURNING position
+"""
+
+# Not by ON CONFLICT alone, which waits for the transaction that holds an existing row.
+ADD_CONSUMER = """
+INSERT INTO consumers (name, position)
+SELECT %(name)s, 0 WHERE NOT EXISTS (SELECT FROM consumers WHERE name = %(name)s)
+ON CONFLICT (name) DO NOTHING
+"""
+
 ADVANCE_CONSUMER = "UPDATE consumers SET position = %s WHERE name = %s"
 
 PARK = """
-INSERT INTO parked (consumer, source, id, reason)
-SELECT %s, source, id, reason FROM json_to_recordset(%s::json) AS input (source text, id text, reason text)
-ON CONFLICT (consumer, source, id) DO UPDATE SET reason = excluded.reason
+INSERT INTO parked (consumer, key, source, producer, id, reason)
+SELECT %s, event_key(source, producer, id), source, producer, id, reason
+FROM json_to_recordset(%s::json) AS input (source text, producer text, id text, reason text)
+ON CONFLICT (consumer, key) DO UPDATE SET reason = excluded.reason
 """
 
 SELECT_PARKED = f"""
 SELECT {EVENT_COLUMNS}
 FROM (
-    SELECT source, id FROM parked WHERE consumer = %s AND (source, id) > (%s, %s) ORDER BY source, id LIMIT %s
+    SELECT source, producer, id FROM parked
+    WHERE consumer = %s AND (source, producer, id) > (%s, %s, %s) ORDER BY source, producer, id LIMIT %s
 ) AS page
-JOIN events USING (source, id)
-ORDER BY source, id
+JOIN event_ids ON event_ids.key = event_key(page.source, page.producer, page.id)
+JOIN events ON events.received_at = event_ids.received_at AND events.source = page.source
+    AND events.id = page.id AND events.producer = page.producer
+ORDER BY source, producer, id
 """  # noqa: S608 - only a constant is filled in
 
 RELEASE = """
-DELETE FROM parked USING json_to_recordset(%s::json) AS input (source text, id text)
-WHERE consumer = %s AND parked.source = input.source AND parked.id = input.id
+DELETE FROM parked USING json_to_recordset(%s::json) AS input (source text, producer text, id text)
+WHERE consumer = %s AND parked.key = event_key(input.source, input.producer, input.id)
 """
 
 
-APPEND_FRAME = "INSERT INTO frames (body, keys) VALUES (%s::json, %s::json)"
+APPEND_FRAME = """
+INSERT INTO frames (body, keys, counts, flow_counts)
+SELECT %(body)s::json, %(keys)s::json, %(counts)s::json, %(flow_counts)s::json
+WHERE assert_generation(%(generation)s::bigint)
+"""
 
 
 # SKIP LOCKED: concurrent sweeps share the work instead of waiting for each other.
 REMOVE_FRAMES = """
 DELETE FROM frames WHERE id IN (
     SELECT id FROM frames
-    WHERE created_at < %(before)s AND (
+    WHERE position IS NOT NULL AND created_at < %(before)s AND (
         created_at < %(at_last)s
-        OR NOT EXISTS (SELECT FROM consumers WHERE frames.position IS NULL OR consumers.position < frames.position)
+        OR NOT EXISTS (SELECT FROM consumers WHERE consumers.position < frames.position)
     )
     ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
@@ -117,9 +216,29 @@ class PostgresStreamWriter:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def publish(self, frame: Frame, keys: Sequence[Key]) -> None:
-        """Append a frame to the outbox, with the keys of all events that were stored."""
-        self._connection.execute(APPEND_FRAME, (to_json(frame), keys_as_json(keys)))
+    def publish(
+        self,
+        frame: Frame,
+        stored: Sequence[Event],
+        flow_counts: Sequence[FlowCount] = (),
+        *,
+        generation: int | None = None,
+    ) -> None:
+        """Append a frame, with the places of all events that were stored, and what it adds to the sums."""
+        self._connection.execute(APPEND_FRAME, frame_parameters(frame, stored, flow_counts, generation))
+
+
+def frame_parameters(
+    frame: Frame, stored: Sequence[Event], flow_counts: Sequence[FlowCount], generation: int | None
+) -> dict[str, object]:
+    """The parameters of APPEND_FRAME."""
+    return {
+        "body": to_json(frame),
+        "keys": _places(stored),
+        "counts": to_json(frame.counts),
+        "flow_counts": to_json(flow_counts),
+        "generation": generation,
+    }
 
 
 class PostgresOutbox:
@@ -129,12 +248,11 @@ class PostgresOutbox:
         self._pool = pool
 
     def number(self) -> None:
-        """Assign a position to every frame without one, gapless and in the order of the outbox."""
+        """Assign a position to every frame without one, gapless and in order, and add what it carries to the sums."""
         with translate_errors(), self._pool.connection() as connection:
             (any_waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
-            if any_waiting:
-                connection.execute(LOCK_STREAM)
-                connection.execute(NUMBER_FRAMES)
+            while any_waiting:
+                any_waiting = _number_some(connection) == NUMBERED_AT_ONCE
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The frames after a position, in order; frames without a position are left out."""
@@ -171,9 +289,34 @@ class PostgresOutbox:
     @contextmanager
     def offset(self, consumer: str) -> Iterator["PostgresConsumerOffset"]:
         """The offset of a consumer, locked: another caller with the same name waits until this block ends."""
-        with translate_errors(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
             (position,) = connection.execute(LOCK_CONSUMER, (consumer,)).fetchone() or (0,)
             yield PostgresConsumerOffset(connection, consumer, position)
+
+    @contextmanager
+    def try_offset(self, consumer: str) -> Iterator["PostgresConsumerOffset | None"]:
+        """The same offset; None if another caller with the same name holds it."""
+        with translate_errors(), self._pool.connection() as connection:
+            connection.execute(ADD_CONSUMER, {"name": consumer})  # before the transaction, for which no relay may wait
+            with connection.transaction():
+                row = connection.execute(TRY_CONSUMER, (consumer,)).fetchone()
+                yield PostgresConsumerOffset(connection, consumer, row[0]) if row else None
+
+
+def _number_some(connection: psycopg.Connection) -> int:
+    """Assign positions to at most NUMBERED_AT_ONCE frames, and return how many there were.
+
+    All processes that send the live stream are notified at the same time. Those that find nothing left to do write
+    nothing, not even the lock of a row.
+    """
+    with connection.pipeline(), connection.transaction():
+        connection.execute(TAKE_TURN, [LOCK])
+        (any_waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
+        if not any_waiting:
+            return 0
+        connection.execute(LOCK_STREAM)
+        ((numbered,),) = connection.execute(NUMBER_FRAMES, [NUMBERED_AT_ONCE]).fetchall()
+    return int(numbered)
 
 
 class PostgresConsumerOffset:
@@ -196,8 +339,8 @@ class PostgresConsumerOffset:
 
     def parked(self, *, after: Key | None, limit: int) -> list[Event]:
         """The parked events after this key, sorted by key."""
-        source, id_ = after or ("", "")
-        rows = self._connection.execute(SELECT_PARKED, (self._consumer, source, id_, limit)).fetchall()
+        source, producer, id_ = after or ("", "", "")
+        rows = self._connection.execute(SELECT_PARKED, (self._consumer, source, producer, id_, limit)).fetchall()
         return [event_from_row(row) for row in rows]
 
     def release(self, keys: Collection[Key]) -> None:
@@ -218,11 +361,17 @@ class PostgresNotifier:
 
 
 class PostgresListener:
-    """Implements ``Listener`` with LISTEN, on a connection of its own."""
+    """Implements ``Listener`` with LISTEN, on a connection of its own.
+
+    Behind a pooler in transaction mode no notification arrives. It then returns every PUSHLESS_SECONDS.
+    """
 
     def __init__(self, database_url: str) -> None:
+        """Take the URL of Postgres, without a pooler before it if there is one."""
         self._database_url = database_url
         self._connection: psycopg.Connection | None = None
+        self._is_pooled = False
+        self._closed = threading.Event()
 
     def wait(self, seconds: float) -> None:
         """Return after a notification since the last call, or after this many seconds.
@@ -231,26 +380,64 @@ class PostgresListener:
             Retryable: the database can't be reached.
         """
         try:
+            if self._is_pooled:
+                self._closed.wait(min(seconds, PUSHLESS_SECONDS))
+                return
             if self._connection is None:
-                database = make_conninfo(self._database_url, **KEEPALIVES)
-                self._connection = psycopg.connect(database, autocommit=True, application_name="helios-live")
-                self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
+                self._connection = connect(self._database_url, name="helios-live", autocommit=True)
+                if is_pooled(self._connection):
+                    self._stop_listening()
+                else:
+                    self._connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
                 return  # a notification may have come before LISTEN
             for _ in self._connection.notifies(timeout=seconds, stop_after=1):
                 pass
         except psycopg.Error as error:
-            self.close()
+            self._disconnect()
             raise Retryable(f"Postgres: {error}") from error
 
     def close(self) -> None:
         """Stop listening, and close the connection."""
+        self._closed.set()
+        self._disconnect()
+
+    def _stop_listening(self) -> None:
+        """Give up the connection: on it, LISTEN would reach a session that other clients use too."""
+        log.warning(
+            "HELIOS_DATABASE_URL is a pooler: set HELIOS_DATABASE_DIRECT_URL to be notified of new frames",
+            extra={"poll_s": PUSHLESS_SECONDS},
+        )
+        self._is_pooled = True
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 def _identity(key: Key) -> dict[str, str]:
-    return {"source": key[0], "id": key[1]}
+    return {"source": key[0], "producer": key[1], "id": key[2]}
+
+
+class _Batch(msgspec.Struct, gc=False):
+    """Events of a frame that differ in their ids only."""
+
+    received_at: datetime
+    source: str
+    producer: str
+    ids: list[str]
+
+
+def _places(stored: Sequence[Event]) -> str:
+    """Where the events are stored: the events of a batch have few times of receipt and few producers."""
+    batches: dict[tuple[datetime, str, str], _Batch] = {}
+    for event in stored:
+        place = (event.received_at, event.source, event.producer)
+        if place not in batches:
+            batches[place] = _Batch(*place, ids=[])
+        batches[place].ids.append(event.id)
+    return to_json(list(batches.values()))
 
 
 def _frame(position: int, published_at: datetime, body: str) -> StreamFrame:

@@ -6,16 +6,18 @@ import msgspec
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, translate_errors
+from helios.adapters.postgres.parameters import to_json
+from helios.model.access import Visibility
 from helios.model.audit import token_created, token_revoked
 from helios.model.tokens import COMMAND_LINE, Token
 
-_COLUMNS = "name, scopes, created_at, expires_at, revoked_at, last_used_at"
+_COLUMNS = "name, scopes, created_at, expires_at, revoked_at, last_used_at, visibility::text"
 
 # The token and its audit entry in one statement, so that neither exists without the other.
 _ADD = """
 WITH added AS (
-    INSERT INTO tokens (digest, name, scopes, created_at, expires_at)
-    VALUES (%(digest)s, %(name)s, %(scopes)s, %(created_at)s, %(expires_at)s)
+    INSERT INTO tokens (digest, name, scopes, created_at, expires_at, visibility)
+    VALUES (%(digest)s, %(name)s, %(scopes)s, %(created_at)s, %(expires_at)s, %(visibility)s::jsonb)
     ON CONFLICT (name) DO NOTHING RETURNING name
 )
 INSERT INTO audit_log (at, actor, action, subject, detail)
@@ -56,6 +58,7 @@ class PostgresTokens:
             "scopes": list(token.scopes),
             "created_at": token.created_at,
             "expires_at": token.expires_at,
+            "visibility": to_json(token.visibility),
         } | msgspec.structs.asdict(token_created(token, actor))
         with translate_errors(), self._pool.connection() as connection:
             return connection.execute(_ADD, parameters).rowcount == 1
@@ -80,7 +83,7 @@ class PostgresTokens:
 
 
 def _token(row: TupleRow) -> Token:
-    name, scopes, created_at, expires_at, revoked_at, last_used_at = row
+    name, scopes, created_at, expires_at, revoked_at, last_used_at, visibility = row
     return Token(
         name=name,
         scopes=tuple(scopes),
@@ -88,4 +91,5 @@ def _token(row: TupleRow) -> Token:
         expires_at=expires_at,
         revoked_at=revoked_at,
         last_used_at=last_used_at,
+        visibility=msgspec.json.decode(visibility, type=Visibility),
     )

@@ -22,10 +22,10 @@ class RedisConnections:
         with translate_errors():
             self._redis.sadd(KEY, connection)
 
-    def remove(self, connection: str) -> None:
-        """Remove a connection."""
+    def remove(self, *connections: str) -> None:
+        """Remove connections, at least one."""
         with translate_errors():
-            self._redis.srem(KEY, connection)
+            self._redis.srem(KEY, *connections)
 
     def all(self) -> list[str]:
         """The ids of all known connections, sorted."""

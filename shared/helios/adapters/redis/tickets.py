@@ -2,10 +2,11 @@
 
 import secrets
 
+import msgspec
 import redis
 
 from helios.adapters.redis.connections import translate_errors
-from helios.model.tokens import TICKET_SECONDS, digest
+from helios.model.tokens import TICKET_SECONDS, TicketHolder, digest
 
 KEY_PREFIX = "helios:ticket"
 
@@ -17,18 +18,18 @@ class RedisTickets:
         """Take the URL, ``redis://`` or ``rediss://``. The first use connects."""
         self._redis = redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2, decode_responses=True)
 
-    def issue(self, name: str) -> str:
-        """A new ticket for the client with this name, valid for TICKET_SECONDS."""
+    def issue(self, holder: TicketHolder) -> str:
+        """A new ticket for this client, valid for TICKET_SECONDS."""
         ticket = secrets.token_urlsafe(32)
         with translate_errors():
-            self._redis.set(_key(ticket), name, ex=TICKET_SECONDS)
+            self._redis.set(_key(ticket), msgspec.json.encode(holder), ex=TICKET_SECONDS)
         return ticket
 
-    def redeem(self, ticket: str) -> str | None:
-        """The name of the ticket's client, on first use; None if the ticket is unknown, used or expired."""
+    def redeem(self, ticket: str) -> TicketHolder | None:
+        """The ticket's client, on first use; None if the ticket is unknown, used or expired."""
         with translate_errors():
-            name = self._redis.getdel(_key(ticket))
-        return None if name is None else str(name)
+            holder = self._redis.getdel(_key(ticket))
+        return None if holder is None else msgspec.json.decode(str(holder), type=TicketHolder)
 
     def close(self) -> None:
         """Close the connections."""

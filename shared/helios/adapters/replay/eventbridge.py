@@ -12,12 +12,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
-from helios.normalise.replay_marks import RESOURCE, Original
+from helios.normalise.replay_marks import mark
 
 _PASSING: Final = {"InternalException", "InternalFailure", "ServiceUnavailable", "Throttling", "ThrottlingException"}
 """The transient error codes of EventBridge. The others mean that the entry or the credentials are wrong."""
 
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "max_attempts": 3})
+
+_texts = msgspec.json.Decoder(list[str])
 
 
 class EventBridgeTarget:
@@ -41,7 +43,7 @@ class EventBridgeTarget:
     def send(self, job: ReplayJob, events: Sequence[Event]) -> Iterator[Replayed]:
         """Put the events in one call, and yield the results up to the first event that must be sent again."""
         try:
-            answers = self._client.put_events(Entries=[self._entry(job, event) for event in events])["Entries"]
+            answers = self._client.put_events(Entries=[self.entry(job.id, event) for event in events])["Entries"]
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise TargetUnavailable(f"EventBridge: {error}") from error
@@ -65,14 +67,22 @@ class EventBridgeTarget:
         """Close the connections."""
         self._client.close()
 
-    def _entry(self, job: ReplayJob, event: Event) -> dict[str, Any]:
-        time = None if event.time == event.received_at else event.time  # None: the sender never set it
-        original = Original(job=job.id, id=event.id, time=time, subject=event.subject)
+    def entry(self, job: int, event: Event) -> dict[str, Any]:
+        """The entry of PutEvents for an event."""
         return {
             "EventBusName": self._bus,
-            "Source": event.origin.rsplit("/", 2)[0] or "helios",
+            "Source": event.producer.rsplit("/", 2)[0] or "helios",
             "DetailType": event.type,
             "Detail": bytes(event.data).decode(),
             "Time": event.time,
-            "Resources": [RESOURCE + msgspec.json.encode(original).decode()],
+            "Resources": [*_resources(event), mark(job, event)],
         }
+
+
+def _resources(event: Event) -> list[str]:
+    """The resources of an event of EventBridge: the only one as it is, or several as a JSON array."""
+    text = event.attributes.get("resources", "") if event.source == "aws" else ""
+    try:
+        return _texts.decode(text)
+    except msgspec.DecodeError:
+        return [text] if text else []

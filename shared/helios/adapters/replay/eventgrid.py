@@ -11,7 +11,7 @@ from azure.eventgrid import EventGridPublisherClient
 from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
-from helios.normalise.replay_marks import NO_TIME, RESOURCE
+from helios.normalise.replay_marks import mark
 
 
 class EventGridTarget:
@@ -69,5 +69,5 @@ def _as_sent(event: Event, job: int) -> dict[str, object]:
         "eventType": event.type,
         "eventTime": event.time.isoformat().replace("+00:00", "Z"),
         "data": msgspec.json.decode(event.data),
-        "dataVersion": f"{RESOURCE}{job}{NO_TIME if event.time == event.received_at else ''}",
+        "dataVersion": mark(job, event),
     }

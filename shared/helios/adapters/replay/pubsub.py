@@ -10,11 +10,16 @@ from google.auth.exceptions import GoogleAuthError
 from google.cloud import pubsub_v1
 
 from helios.adapters.cloudevents import replayed_attributes
+from helios.adapters.extensions import extensions
 from helios.errors import Rejected, TargetUnavailable
 from helios.model.events import Event
 from helios.model.replay import SENT, Replayed, ReplayJob
 
 SECONDS = 10.0
+
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTE_BYTES = 1024
+"""The limits of a message's attributes and of their values (Pub/Sub documentation, "Quotas and limits")."""
 
 _PERMANENT = (exceptions.InvalidArgument, exceptions.NotFound, exceptions.PermissionDenied, exceptions.Unauthenticated)
 """Errors that a retry does not fix."""
@@ -59,9 +64,18 @@ class PubSubTarget:
         self._client.transport.close()
 
     def _publish(self, job: ReplayJob, event: Event) -> "Future[str]":
-        attributes = {f"ce-{name}": value for name, value in replayed_attributes(event, job.id).items()}
+        attributes = message_attributes(event, job.id)
         published: Future[str] = self._client.publish(self._topic, bytes(event.data), **attributes)
         return published
+
+
+def message_attributes(event: Event, job: int) -> dict[str, str]:
+    """The attributes of an event's message, without extensions that a message can't have."""
+    values = replayed_attributes(event, job)
+    forwarded = extensions(event.attributes)
+    room = MAX_ATTRIBUTES - len(values.keys() - forwarded.keys())
+    kept = [name for name, value in forwarded.items() if len(value.encode()) <= MAX_ATTRIBUTE_BYTES][:room]
+    return {f"ce-{name}": value for name, value in values.items() if name not in forwarded or name in kept}
 
 
 def _result(event: Event, future: "Future[str]") -> Replayed:

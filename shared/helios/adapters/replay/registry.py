@@ -1,6 +1,7 @@
 """The targets outside Helios that the settings allow."""
 
-from helios.adapters.replay.webhook import WebhookTarget, hosts_of
+from helios.adapters.guarded_http import hosts_of
+from helios.adapters.replay.webhook import WebhookTarget
 from helios.errors import ConfigurationError, Rejected
 from helios.model.replay import Target
 from helios.ports.replay import ReplayTarget

@@ -5,7 +5,11 @@ mock_data "aws_availability_zones" {
 }
 
 mock_data "aws_region" {
-  defaults = { name = "eu-central-1" }
+  defaults = { id = "eu-central-1" }
+}
+
+mock_data "aws_rds_engine_version" {
+  defaults = { version_actual = "17.7" }
 }
 
 mock_data "aws_caller_identity" {
@@ -72,4 +76,15 @@ mock_resource "aws_rds_cluster" {
 
 mock_resource "aws_elasticache_serverless_cache" {
   defaults = { endpoint = [{ address = "helios.serverless.euc1.cache.amazonaws.com", port = 6379 }] }
+}
+
+mock_resource "aws_lambda_alias" {
+  defaults = {
+    arn        = "arn:aws:lambda:eu-central-1:123456789012:function:one:live"
+    invoke_arn = "arn:aws:apigateway:eu-central-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-central-1:123456789012:function:one:live/invocations"
+  }
+}
+
+mock_resource "aws_cloudfront_function" {
+  defaults = { arn = "arn:aws:cloudfront::123456789012:function/one" }
 }

@@ -84,6 +84,24 @@ data "aws_iam_policy_document" "bucket" {
       values   = [aws_cloudfront_distribution.this.arn]
     }
   }
+
+  # S3 answers 404 for a missing file only to those who may list the bucket, and 403 to others.
+  statement {
+    sid       = "CloudFrontMissing"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.this.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudfront.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceArn"
+      values   = [aws_cloudfront_distribution.this.arn]
+    }
+  }
 }
 
 resource "aws_s3_bucket_policy" "this" {
@@ -102,6 +120,7 @@ resource "aws_cloudfront_origin_access_control" "this" {
 }
 
 resource "aws_cloudfront_response_headers_policy" "this" {
+  # checkov:skip=CKV_AWS_259: browsers preload only names that their owner submits, and cloudfront.net is Amazon's
   name    = "${var.name}-dashboard"
   comment = "What the dashboard may load and whom it may call."
 
@@ -129,9 +148,16 @@ resource "aws_cloudfront_response_headers_policy" "this" {
       override                   = true
       access_control_max_age_sec = 31536000
       include_subdomains         = true
-      preload                    = true
+      preload                    = false
     }
   }
+}
+
+resource "aws_cloudfront_function" "rewrite" {
+  name    = "${var.name}-dashboard"
+  comment = "Serves the page for the paths of the dashboard's views."
+  runtime = "cloudfront-js-2.0"
+  code    = file("${path.module}/rewrite.js")
 }
 
 # AWS' managed policy "Managed-CachingOptimized".
@@ -168,13 +194,11 @@ resource "aws_cloudfront_distribution" "this" {
     compress                   = true
     cache_policy_id            = data.aws_cloudfront_cache_policy.optimized.id
     response_headers_policy_id = aws_cloudfront_response_headers_policy.this.id
-  }
 
-  # The dashboard's views are paths that only its own code knows; S3 answers 403 for a missing object.
-  custom_error_response {
-    error_code         = 403
-    response_code      = 200
-    response_page_path = "/index.html"
+    function_association {
+      event_type   = "viewer-request"
+      function_arn = aws_cloudfront_function.rewrite.arn
+    }
   }
 
   restrictions {

@@ -1,6 +1,23 @@
 # Aurora Serverless v2 Postgres: the store of all events.
 
+locals {
+  database = "helios"
+  # The master user, and the roles of the schema's migration 0018: each cloud, and the API, has its own and no other.
+  # Aurora knows the master's password only; scripts/deploy/database_roles.py creates the roles with theirs.
+  users = {
+    admin   = "helios"
+    migrate = "helios_migrate"
+    api     = "helios_api"
+    aws     = "helios_aws"
+    gcp     = "helios_gcp"
+    azure   = "helios_azure"
+  }
+  family = "aurora-postgresql${var.major_version}"
+}
+
 data "aws_secretsmanager_random_password" "this" {
+  for_each = local.users
+
   password_length     = 48
   exclude_punctuation = true # the password becomes part of a URL
 }
@@ -8,7 +25,9 @@ data "aws_secretsmanager_random_password" "this" {
 # The data source generates another password with every plan; this resource keeps the first one until password_version
 # is raised.
 resource "terraform_data" "password" {
-  input            = data.aws_secretsmanager_random_password.this.random_password
+  for_each = local.users
+
+  input            = data.aws_secretsmanager_random_password.this[each.key].random_password
   triggers_replace = var.password_version
 
   lifecycle {
@@ -16,9 +35,12 @@ resource "terraform_data" "password" {
   }
 }
 
-locals {
-  database = "helios"
-  user     = "helios"
+# AWS refuses to create a cluster with a minor version that it has retired, some 15 months after its release: so the
+# version is not written here, but asked for.
+data "aws_rds_engine_version" "this" {
+  engine                 = "aurora-postgresql"
+  parameter_group_family = local.family
+  latest                 = true
 }
 
 resource "aws_db_subnet_group" "this" {
@@ -56,8 +78,8 @@ resource "aws_vpc_security_group_ingress_rule" "clients" {
 }
 
 resource "aws_rds_cluster_parameter_group" "this" {
-  name        = "${var.name}-${split(".", var.engine_version)[0]}"
-  family      = "aurora-postgresql${split(".", var.engine_version)[0]}"
+  name        = "${var.name}-${var.major_version}"
+  family      = local.family
   description = "Helios: TLS only, and statements that are slow or change the schema are logged."
 
   parameter {
@@ -100,11 +122,11 @@ resource "aws_rds_cluster" "this" {
   cluster_identifier = var.name
   engine             = "aurora-postgresql"
   engine_mode        = "provisioned" # the engine mode of Serverless v2
-  engine_version     = var.engine_version
+  engine_version     = data.aws_rds_engine_version.this.version_actual
 
   database_name              = local.database
-  master_username            = local.user
-  master_password_wo         = terraform_data.password.output
+  master_username            = local.users.admin
+  master_password_wo         = terraform_data.password["admin"].output
   master_password_wo_version = var.password_version
 
   db_subnet_group_name            = aws_db_subnet_group.this.name
@@ -134,15 +156,18 @@ resource "aws_rds_cluster" "this" {
 resource "aws_rds_cluster_instance" "this" {
   # checkov:skip=CKV_AWS_354: encrypted with the account's RDS key
   # checkov:skip=CKV_AWS_118: Performance Insights shows what enhanced monitoring would, except for the operating system
+  # checkov:skip=CKV_AWS_353: on where the minimum capacity is large enough for it
   count = var.instances
 
-  identifier                   = "${var.name}-${count.index}"
-  cluster_identifier           = aws_rds_cluster.this.id
-  engine                       = aws_rds_cluster.this.engine
-  engine_version               = aws_rds_cluster.this.engine_version
-  instance_class               = "db.serverless"
-  apply_immediately            = true
-  publicly_accessible          = length(var.clients) > 0
-  auto_minor_version_upgrade   = true
-  performance_insights_enabled = true
+  identifier                 = "${var.name}-${count.index}"
+  cluster_identifier         = aws_rds_cluster.this.id
+  engine                     = aws_rds_cluster.this.engine
+  engine_version             = aws_rds_cluster.this.engine_version
+  instance_class             = "db.serverless"
+  apply_immediately          = true
+  publicly_accessible        = length(var.clients) > 0
+  auto_minor_version_upgrade = true
+  # It needs memory that the smallest capacities lack: Aurora User Guide, "Performance and scaling for Aurora Serverless
+  # v2", asks for a minimum of 2 units with it.
+  performance_insights_enabled = var.capacity.min >= 2
 }

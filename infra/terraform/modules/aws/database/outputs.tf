@@ -1,7 +1,10 @@
-output "url" {
-  description = "postgresql:// URL with the password; TLS is required."
-  value       = "postgresql://${local.user}:${terraform_data.password.output}@${aws_rds_cluster.this.endpoint}:5432/${local.database}?sslmode=require"
-  sensitive   = true
+output "urls" {
+  description = "postgresql:// URL with the password of each role: admin (the master user), migrate, api, aws, gcp, azure. The client checks Aurora's certificate."
+  value = {
+    for role, user in local.users :
+    role => "postgresql://${user}:${terraform_data.password[role].output}@${aws_rds_cluster.this.endpoint}:5432/${local.database}?sslmode=verify-full"
+  }
+  sensitive = true
 }
 
 output "cluster" {

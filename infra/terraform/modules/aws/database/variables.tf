@@ -23,13 +23,13 @@ variable "clients" {
   type        = map(string)
 }
 
-variable "engine_version" {
-  description = "Version of Aurora PostgreSQL at creation; Aurora applies minor versions automatically."
-  type        = string
+variable "major_version" {
+  description = "Major version of Aurora PostgreSQL. The newest minor version is created, and Aurora applies later ones."
+  type        = number
 }
 
 variable "capacity" {
-  description = "Aurora capacity units (2 GiB each) between which it scales; with a minimum of 0 it pauses, and resumes in about 15 s."
+  description = "Aurora capacity units (2 GiB each) between which it scales; with a minimum of 0 it pauses, and resumes in about 15 s. Performance Insights is on from a minimum of 2."
   type        = object({ min = number, max = number })
 }
 
@@ -49,7 +49,7 @@ variable "deletion_protection" {
 }
 
 variable "password_version" {
-  description = "Raise it to set another password."
+  description = "Raise it to set other passwords."
   type        = number
 }
 

@@ -3,8 +3,8 @@
 locals {
   queue = "${var.name}-events"
   # ARNs that are known before the resources exist: a queue's policy can then be part of the queue.
-  queues_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}"
-  rule_arn   = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
+  queues_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
+  rule_arn   = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
 }
 
 data "aws_partition" "current" {}

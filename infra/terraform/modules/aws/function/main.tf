@@ -37,7 +37,7 @@ data "aws_iam_policy_document" "this" {
   dynamic "statement" {
     for_each = var.network == null ? {} : {
       Allow = []
-      Deny  = [local.arn]
+      Deny  = [local.arn, "${local.arn}:*"] # the function, its versions and its alias
     }
 
     content {
@@ -59,7 +59,7 @@ data "aws_iam_policy_document" "this" {
         for_each = length(statement.value) > 0 ? [statement.value] : []
 
         content {
-          test     = "ArnEquals"
+          test     = "ArnLike"
           variable = "lambda:SourceFunctionArn"
           values   = condition.value
         }
@@ -73,13 +73,14 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
-  arn = "arn:${data.aws_partition.current.partition}:lambda:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:function:${var.name}"
+  arn = "arn:${data.aws_partition.current.partition}:lambda:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:function:${var.name}"
 }
 
 resource "aws_iam_role" "this" {
-  name               = var.name
-  description        = var.description
-  assume_role_policy = data.aws_iam_policy_document.assume.json
+  name                 = var.name
+  description          = var.description
+  assume_role_policy   = data.aws_iam_policy_document.assume.json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "this" {
@@ -97,7 +98,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_lambda_function" "this" {
   # checkov:skip=CKV_AWS_50: one log line per batch shows what a trace would
-  # checkov:skip=CKV_AWS_115: a reservation reduces the capacity of the account's other functions; the queues' mappings limit concurrency, the APIs throttle
+  # checkov:skip=CKV_AWS_115: reserved_concurrency is the operator's decision: a new account has nothing to reserve
   # checkov:skip=CKV_AWS_116: events wait in SQS, which has its own dead-letter queue; the next call of the schedule replaces a lost one
   # checkov:skip=CKV_AWS_117: the function is in the VPC if there is one; otherwise the database and the cache are elsewhere
   # checkov:skip=CKV_AWS_173: no secret is in these variables, and Lambda encrypts them with its own key
@@ -112,6 +113,9 @@ resource "aws_lambda_function" "this" {
   source_code_hash = filebase64sha256(var.package)
   memory_size      = var.memory
   timeout          = var.timeout
+  publish          = true # every change is a version, to which the alias can be moved, and back
+
+  reserved_concurrent_executions = var.reserved_concurrency
 
   environment {
     variables = var.environment
@@ -132,4 +136,28 @@ resource "aws_lambda_function" "this" {
   }
 
   depends_on = [aws_iam_role_policy.this]
+}
+
+# What the queues, the APIs and the schedule call. Terraform creates it with the first version, and
+# scripts/deploy/release.py moves it: to a part of the calls first, and back if an alarm fires.
+resource "aws_lambda_alias" "live" {
+  name             = "live"
+  description      = "The released version."
+  function_name    = aws_lambda_function.this.function_name
+  function_version = aws_lambda_function.this.version
+
+  lifecycle {
+    ignore_changes = [function_version, routing_config]
+  }
+}
+
+# The schedule calls a function again a minute later; without this, Lambda would also repeat a failed call twice, and
+# make up for calls that it could not start for six hours.
+resource "aws_lambda_function_event_invoke_config" "scheduled" {
+  count = var.is_scheduled ? 1 : 0
+
+  function_name                = aws_lambda_function.this.function_name
+  qualifier                    = aws_lambda_alias.live.name
+  maximum_retry_attempts       = 0
+  maximum_event_age_in_seconds = 60
 }

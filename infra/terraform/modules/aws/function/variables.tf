@@ -52,3 +52,18 @@ variable "log_retention_days" {
   description = "Retention of its log, in days."
   type        = number
 }
+
+variable "permissions_boundary" {
+  description = "ARN of the policy that limits what any role of this deployment may do. Null: none."
+  type        = string
+}
+
+variable "reserved_concurrency" {
+  description = "Concurrent executions that are reserved for this function and limit it. -1: no reservation."
+  type        = number
+}
+
+variable "is_scheduled" {
+  description = "Whether a schedule calls the function, so that a failed call need not be repeated."
+  type        = bool
+}

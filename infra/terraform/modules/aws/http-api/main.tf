@@ -23,7 +23,9 @@ resource "aws_apigatewayv2_route" "this" {
 resource "aws_cloudwatch_log_group" "access" {
   # checkov:skip=CKV_AWS_158: CloudWatch encrypts with its own key; the lines hold addresses and paths, no payloads
   # checkov:skip=CKV_AWS_338: log_retention_days is the operator's decision
-  name              = "/aws/apigateway/${var.name}"
+  # API Gateway may write to groups of this prefix without an entry in the account's one resource policy, which is
+  # limited in size. (Amazon CloudWatch Logs User Guide, "Enable logging from AWS services")
+  name              = "/aws/vendedlogs/apigateway/${var.name}"
   retention_in_days = var.log_retention_days
 }
 
@@ -57,6 +59,7 @@ resource "aws_lambda_permission" "this" {
   statement_id  = var.name
   action        = "lambda:InvokeFunction"
   function_name = var.function.name
+  qualifier     = var.function.qualifier
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*"
 }

@@ -4,8 +4,8 @@ variable "name" {
 }
 
 variable "function" {
-  description = "The function that answers the requests."
-  type        = object({ name = string, arn = string })
+  description = "The function that answers the requests, and the alias through which it is called."
+  type        = object({ name = string, qualifier = string, arn = string })
 }
 
 variable "requests_per_second" {

@@ -4,6 +4,10 @@ data "aws_availability_zones" "available" {
   # checkov:skip=CKV_AWS_394: the first zones by name are used; a zone that AWS adds comes after them
   state = "available"
 
+  # Old zones that lack services and sizes. Names differ by account, ids do not. (AWS, "Lambda quotas" and "Aurora
+  # Serverless v2", name no zones; reports of failed deployments name these.)
+  exclude_zone_ids = ["use1-az3", "usw1-az2", "cac1-az3", "apne1-az3"]
+
   filter { # no local zones: they lack most services
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
@@ -218,7 +222,7 @@ resource "aws_vpc_endpoint" "interface" {
   for_each = var.endpoints
 
   vpc_id              = aws_vpc.this.id
-  service_name        = "com.amazonaws.${data.aws_region.current.name}.${each.key}"
+  service_name        = "com.amazonaws.${data.aws_region.current.id}.${each.key}"
   vpc_endpoint_type   = "Interface"
   private_dns_enabled = true
   subnet_ids          = [for subnet in aws_subnet.functions : subnet.id]

@@ -22,3 +22,8 @@ output "egress_address" {
   description = "IPv4 address from which the functions call the internet."
   value       = aws_eip.nat.public_ip
 }
+
+output "nat_gateway_id" {
+  description = "Id of the NAT gateway, for alarms."
+  value       = aws_nat_gateway.this.id
+}

@@ -28,7 +28,32 @@ variable "database" {
   type        = string
 }
 
+variable "nat_gateways" {
+  description = "Id of the NAT gateway, as a list of one. Empty: this root has no network of its own."
+  type        = list(string)
+}
+
 variable "monthly_budget" {
   description = "US dollars a month; emails are sent at 80 % of it, and when the forecast exceeds it."
+  type        = number
+}
+
+variable "namespace" {
+  description = "CloudWatch namespace of the functions' own metrics, which no other deployment in the account has."
+  type        = string
+}
+
+variable "apis" {
+  description = "Ids of the HTTP API and of the WebSocket API, and the name of the HTTP API's access log."
+  type        = object({ http = string, websocket = string, access_log = string })
+}
+
+variable "max_connections" {
+  description = "Connections to Postgres that the alarm tolerates."
+  type        = number
+}
+
+variable "storage_gigabytes" {
+  description = "Storage of the database that the alarm tolerates, in GB."
   type        = number
 }

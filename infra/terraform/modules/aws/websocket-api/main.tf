@@ -40,6 +40,7 @@ resource "aws_lambda_permission" "this" {
   statement_id  = var.name
   action        = "lambda:InvokeFunction"
   function_name = var.function.name
+  qualifier     = var.function.qualifier
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_apigatewayv2_api.this.execution_arn}/*"
 }

@@ -4,8 +4,8 @@ variable "name" {
 }
 
 variable "function" {
-  description = "The function that handles the routes."
-  type        = object({ name = string, invoke_arn = string })
+  description = "The function that handles the routes, and the alias through which it is called."
+  type        = object({ name = string, qualifier = string, invoke_arn = string })
 }
 
 variable "stage" {

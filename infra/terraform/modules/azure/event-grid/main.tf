@@ -1,4 +1,4 @@
-# The path from a publisher to the function, and to the dead letters.
+# The path from a publisher to the queue, or to the function, and to the dead letters.
 
 resource "azurerm_user_assigned_identity" "this" {
   name                = "${var.name}-topic"
@@ -46,6 +46,14 @@ resource "azurerm_role_assignment" "dead_letters" {
   principal_id         = azurerm_user_assigned_identity.this.principal_id
 }
 
+resource "azurerm_role_assignment" "queue" {
+  count = var.queue == null ? 0 : 1
+
+  scope                = var.queue.id
+  role_definition_name = "Storage Queue Data Message Sender"
+  principal_id         = azurerm_user_assigned_identity.this.principal_id
+}
+
 resource "azurerm_storage_management_policy" "this" {
   storage_account_id = var.storage_id
 
@@ -71,10 +79,33 @@ resource "azurerm_eventgrid_event_subscription" "this" {
   scope                 = azurerm_eventgrid_topic.this.id
   event_delivery_schema = "EventGridSchema"
 
-  azure_function_endpoint {
-    function_id                       = var.function_id
-    max_events_per_batch              = 500
-    preferred_batch_size_in_kilobytes = 256
+  dynamic "storage_queue_endpoint" {
+    for_each = var.queue[*]
+
+    content {
+      storage_account_id                    = var.storage_id
+      queue_name                            = storage_queue_endpoint.value.name
+      queue_message_time_to_live_in_seconds = var.queue_days * 24 * 3600
+    }
+  }
+
+  dynamic "delivery_identity" {
+    for_each = var.queue[*]
+
+    content {
+      type                   = "UserAssigned"
+      user_assigned_identity = azurerm_user_assigned_identity.this.id
+    }
+  }
+
+  dynamic "azure_function_endpoint" {
+    for_each = var.queue == null ? [var.function_id] : []
+
+    content {
+      function_id                       = azure_function_endpoint.value
+      max_events_per_batch              = 500
+      preferred_batch_size_in_kilobytes = 256
+    }
   }
 
   retry_policy {
@@ -92,5 +123,5 @@ resource "azurerm_eventgrid_event_subscription" "this" {
     user_assigned_identity = azurerm_user_assigned_identity.this.id
   }
 
-  depends_on = [azurerm_role_assignment.dead_letters]
+  depends_on = [azurerm_role_assignment.dead_letters, azurerm_role_assignment.queue]
 }

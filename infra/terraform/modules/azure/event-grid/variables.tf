@@ -9,8 +9,18 @@ variable "place" {
 }
 
 variable "function_id" {
-  description = "Id of the function that the subscription calls."
+  description = "Id of the function that the subscription calls if there is no queue."
   type        = string
+}
+
+variable "queue" {
+  description = "Queue of the storage account to which the subscription delivers. Null: it calls the function."
+  type        = object({ id = string, name = string })
+}
+
+variable "queue_days" {
+  description = "Retention of events in the queue, in days."
+  type        = number
 }
 
 variable "storage_id" {

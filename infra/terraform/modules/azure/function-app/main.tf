@@ -1,7 +1,34 @@
-# The function app, its storage account and its log.
+# The function app, its storage account with the queue of events, and its log.
+
+locals {
+  # The functions in the package, by function_app.py.
+  functions = ["ingest", "ingest_queued", "sweep"]
+
+  app_settings = merge(var.settings, {
+    # AzureWebJobsStorage itself must not be set, see publish.sh.
+    AzureWebJobsStorage__accountName = azurerm_storage_account.this.name
+    AzureWebJobsStorage__credential  = "managedidentity"
+    AzureWebJobsStorage__clientId    = azurerm_user_assigned_identity.this.client_id
+
+    # The connection of the queue trigger.
+    EventQueue__queueServiceUri = azurerm_storage_account.this.primary_queue_endpoint
+    EventQueue__credential      = "managedidentity"
+    EventQueue__clientId        = azurerm_user_assigned_identity.this.client_id
+  })
+
+  # Values that change the app: each write of the app brings back the settings that publish.sh deletes.
+  written = {
+    settings       = local.app_settings
+    python_version = var.python_version
+    memory         = var.memory
+    max_instances  = var.max_instances
+    subnet_id      = var.subnet_id
+    tags           = var.place.tags
+  }
+}
 
 resource "azurerm_storage_account" "this" {
-  # checkov:skip=CKV_AZURE_33: the account has no queues
+  # checkov:skip=CKV_AZURE_33: a record of each request would be larger than the queue; the functions log each batch
   # checkov:skip=CKV_AZURE_59: the deployment comes from outside the network; the account accepts no keys, so Entra ID authorizes it
   # checkov:skip=CKV_AZURE_206: packages can be built again; dead letters have three copies
   # checkov:skip=CKV2_AZURE_1: Microsoft's key encrypts it; a customer managed key would have to be managed
@@ -36,6 +63,19 @@ resource "azurerm_storage_container" "packages" {
   storage_account_id = azurerm_storage_account.this.id
 }
 
+# Event Grid delays all deliveries, for hours, to an endpoint that failed. It never fails on a queue: an outage of the
+# database or of the functions is then a backlog, which drains as soon as they are back.
+resource "azurerm_storage_queue" "events" {
+  name               = "events"
+  storage_account_id = azurerm_storage_account.this.id
+}
+
+# Azure Functions documentation, "Azure Queue storage trigger", "Poison messages": the name is the host's.
+resource "azurerm_storage_queue" "poison" {
+  name               = "${azurerm_storage_queue.events.name}-poison"
+  storage_account_id = azurerm_storage_account.this.id
+}
+
 resource "azurerm_user_assigned_identity" "this" {
   name                = var.name
   resource_group_name = var.place.resource_group
@@ -43,10 +83,19 @@ resource "azurerm_user_assigned_identity" "this" {
   tags                = var.place.tags
 }
 
-# Azure Functions documentation, "Connecting to host storage with an identity": the roles that the host and the timer need.
+# Azure Functions documentation, "Connecting to host storage with an identity": the host needs to own blobs, and the
+# tables for its diagnostic events; the queue trigger needs the queue. Users report that the host also reads and writes
+# the properties of the blob service, which only "Storage Account Contributor" allows without the account's keys.
 resource "azurerm_role_assignment" "storage" {
+  for_each = toset([
+    "Storage Account Contributor",
+    "Storage Blob Data Owner",
+    "Storage Queue Data Contributor",
+    "Storage Table Data Contributor",
+  ])
+
   scope                = azurerm_storage_account.this.id
-  role_definition_name = "Storage Blob Data Owner"
+  role_definition_name = each.key
   principal_id         = azurerm_user_assigned_identity.this.principal_id
 }
 
@@ -108,18 +157,18 @@ resource "azurerm_function_app_flex_consumption" "this" {
     identity_ids = [azurerm_user_assigned_identity.this.id]
   }
 
-  app_settings = merge(var.settings, {
-    # The provider writes a connection string without a key here, which the host would prefer to the identity below.
-    AzureWebJobsStorage              = ""
-    AzureWebJobsStorage__accountName = azurerm_storage_account.this.name
-    AzureWebJobsStorage__credential  = "managedidentity"
-    AzureWebJobsStorage__clientId    = azurerm_user_assigned_identity.this.client_id
-  })
+  app_settings = local.app_settings
 
   site_config {
     application_insights_connection_string = azurerm_application_insights.this.connection_string
     minimum_tls_version                    = "1.2"
     http2_enabled                          = true
+    vnet_route_all_enabled                 = true # otherwise the database may see an address of Azure's
+  }
+
+  lifecycle {
+    # The provider writes this setting and does not read it: no plan may show it, and publish.sh deletes it.
+    ignore_changes = [app_settings["AzureWebJobsStorage"]]
   }
 
   depends_on = [azurerm_role_assignment.storage]
@@ -134,44 +183,21 @@ resource "azurerm_role_assignment" "vault" {
 # The code is published last, by Azure's own command line. The provider would publish it with a password, which is
 # disabled here; before the app may read its secrets; and never again while the file's name is the same.
 resource "terraform_data" "code" {
-  triggers_replace = [azurerm_function_app_flex_consumption.this.id, filesha256(var.package)]
+  triggers_replace = [
+    azurerm_function_app_flex_consumption.this.id,
+    filesha256(var.package),
+    sha256(jsonencode(local.written)),
+  ]
 
   provisioner "local-exec" {
-    # "Use Key Vault references as app settings": references that could not be read when the app was created are refreshed
-    # until the role for the vault is effective. The publication is retried until the role for the package is effective.
-    command = <<-EOT
-      references="$APP/config/configreferences/appsettings"
-      version="api-version=2022-03-01"
-
-      resolved() {
-        az rest --method post --url "$references/refresh?$version" --output none
-        known=$(az rest --method get --url "$references?$version" --output tsv \
-          --query "length(value[?properties.status=='Resolved'])")
-        [ "$known" -eq "$SECRETS" ]
-      }
-
-      publish() {
-        az functionapp deployment source config-zip --ids "$APP" --src "$PACKAGE" --build-remote false --output none
-      }
-
-      retry() {
-        left=$1
-        shift
-        until "$@"; do
-          left=$((left - 1))
-          [ "$left" -gt 0 ] || { echo "$1: no success after all attempts" >&2; exit 1; }
-          sleep 15
-        done
-      }
-
-      retry 40 resolved
-      retry 4 publish
-    EOT
+    command = file("${path.module}/publish.sh")
 
     environment = {
-      APP     = azurerm_function_app_flex_consumption.this.id
-      PACKAGE = abspath(var.package)
-      SECRETS = length([for value in values(var.settings) : value if startswith(value, "@Microsoft.KeyVault(")])
+      SIGNED_IN = abspath("${path.module}/../signed-in.sh")
+      APP       = azurerm_function_app_flex_consumption.this.id
+      PACKAGE   = abspath(var.package)
+      SECRETS   = length([for value in values(var.settings) : value if startswith(value, "@Microsoft.KeyVault(")])
+      FUNCTIONS = join(" ", local.functions)
     }
   }
 

@@ -23,3 +23,18 @@ output "insights_id" {
   description = "Id of the Application Insights that hold its log."
   value       = azurerm_application_insights.this.id
 }
+
+output "queue_name" {
+  description = "Name of the queue from which the function ingest_queued takes events."
+  value       = azurerm_storage_queue.events.name
+}
+
+output "queue_id" {
+  description = "Id of this queue."
+  value       = azurerm_storage_queue.events.id
+}
+
+output "poison_queue_name" {
+  description = "Name of the queue of events that the function failed to store on every attempt."
+  value       = azurerm_storage_queue.poison.name
+}

@@ -18,3 +18,8 @@ output "egress_address" {
   description = "The egress address."
   value       = azurerm_public_ip.egress.ip_address
 }
+
+output "nat_gateway_id" {
+  description = "Id of the NAT gateway, for alarms."
+  value       = azurerm_nat_gateway.this.id
+}

@@ -24,22 +24,17 @@ resource "azurerm_role_assignment" "writer" {
   principal_id         = each.value
 }
 
-# Azure RBAC documentation, "Troubleshoot Azure RBAC": a new role takes up to ten minutes to become effective, and the
-# provider does not wait for it.
+# Roles become effective after minutes: see writable.sh.
 resource "terraform_data" "writable" {
   triggers_replace = [for assignment in azurerm_role_assignment.writer : assignment.id]
 
   provisioner "local-exec" {
-    command = <<-EOT
-      tries=0
-      until az keyvault secret list --vault-name "$VAULT" --maxresults 1 --output none; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 60 ] || exit 1
-        sleep 10
-      done
-    EOT
+    command = file("${path.module}/writable.sh")
 
-    environment = { VAULT = azurerm_key_vault.this.name }
+    environment = {
+      SIGNED_IN = abspath("${path.module}/../signed-in.sh")
+      VAULT     = azurerm_key_vault.this.name
+    }
   }
 }
 

@@ -8,6 +8,11 @@ variable "place" {
   type        = object({ resource_group = string, location = string, tags = map(string) })
 }
 
+variable "group_id" {
+  description = "Id of the resource group."
+  type        = string
+}
+
 variable "topic_id" {
   description = "Id of the Event Grid topic."
   type        = string
@@ -18,7 +23,17 @@ variable "insights_id" {
   type        = string
 }
 
+variable "nat_gateway_id" {
+  description = "Id of the NAT gateway through which the functions call Postgres."
+  type        = string
+}
+
 variable "email" {
   description = "Email address for alarms. Null: no email."
   type        = string
+}
+
+variable "budget" {
+  description = "Monthly budget of the resource group, in the subscription's currency. Null: none."
+  type        = number
 }

@@ -1,6 +1,9 @@
 # One function and its service account.
 
 locals {
+  # Cloud Run documentation, "Configure Direct VPC egress for 2nd gen functions": the function's own account needs it too.
+  callers = concat(var.callers, [google_service_account.this.member])
+
   # The secrets that the function reads, by name, whether as a variable or as a file.
   readable = merge(
     { for variable, secret in var.function.secrets : variable => secret.secret },
@@ -45,10 +48,11 @@ resource "google_cloudfunctions2_function" "this" {
     max_instance_request_concurrency = var.concurrency
     min_instance_count               = var.min_instances
     max_instance_count               = var.max_instances
-    timeout_seconds                  = 30
+    timeout_seconds                  = 30 # a request needs no longer: an instance serves once it reaches the database
     service_account_email            = google_service_account.this.email
     environment_variables            = merge({ THREADS = tostring(var.concurrency) }, var.function.settings)
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
+    all_traffic_on_latest_revision   = false                    # scripts/deploy/release.py gives calls to a new revision
     direct_vpc_egress                = "VPC_EGRESS_ALL_TRAFFIC" # otherwise the database would see an address of Google's
 
     direct_vpc_network_interface {
@@ -87,10 +91,10 @@ resource "google_cloudfunctions2_function" "this" {
 }
 
 resource "google_cloud_run_v2_service_iam_member" "caller" {
-  count = length(var.callers)
+  count = length(local.callers)
 
   location = var.function.region
   name     = google_cloudfunctions2_function.this.name # the service behind a function has its name
   role     = "roles/run.invoker"
-  member   = var.callers[count.index]
+  member   = local.callers[count.index]
 }

@@ -60,8 +60,8 @@ resource "google_pubsub_subscription" "this" {
     max_delivery_attempts = var.delivery_attempts
   }
 
-  expiration_policy {
-    ttl = "" # never expires: a month without messages must not delete the subscription
+  expiration_policy { # drift:skip=the provider reads an empty duration back
+    ttl = ""          # never expires: a month without messages must not delete the subscription
   }
 
   # Cloud Pub/Sub documentation, "Dead-letter topics": without both permissions Pub/Sub never moves the messages.
@@ -85,7 +85,7 @@ resource "google_pubsub_subscription" "dead_letters" {
   topic                      = google_pubsub_topic.dead_letters.id
   message_retention_duration = local.retention
 
-  expiration_policy {
+  expiration_policy { # drift:skip=the provider reads an empty duration back
     ttl = ""
   }
 }

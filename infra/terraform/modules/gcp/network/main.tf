@@ -53,6 +53,14 @@ resource "google_compute_router_nat" "this" {
     source_ip_ranges_to_nat = ["ALL_IP_RANGES"]
   }
 
+  # Cloud NAT documentation, "Dynamic port allocation": the default is 64 ports an instance. A closed connection occupies
+  # its port for as long as TIME_WAIT lasts, by default two minutes.
+  enable_dynamic_port_allocation      = true
+  min_ports_per_vm                    = 1024
+  max_ports_per_vm                    = 8192
+  tcp_time_wait_timeout_sec           = 30
+  enable_endpoint_independent_mapping = false # dynamic allocation excludes it
+
   log_config {
     enable = true
     filter = "ERRORS_ONLY"

@@ -10,6 +10,11 @@ output "subnetwork_id" {
   depends_on  = [google_compute_router_nat.this]
 }
 
+output "nat_name" {
+  description = "Name of the NAT gateway."
+  value       = google_compute_router_nat.this.name
+}
+
 output "egress_address" {
   description = "The egress address."
   value       = google_compute_address.egress.address

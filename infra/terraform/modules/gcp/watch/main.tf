@@ -23,6 +23,12 @@ locals {
       threshold = 5
       advice    = "A function answered 5xx more than five times in five minutes; its log says why. Pub/Sub delivers the messages again."
     }
+    "nat-ports" = {
+      filter    = "metric.type = \"router.googleapis.com/nat/dropped_sent_packets_count\" AND resource.type = \"nat_gateway\" AND resource.labels.gateway_name = \"${var.nat_name}\" AND metric.labels.reason = \"OUT_OF_RESOURCES\""
+      aligner   = "ALIGN_SUM"
+      threshold = 0
+      advice    = "Cloud NAT had no free port and dropped packets: raise max_ports_per_vm of the network, or add an address."
+    }
   }
 }
 
@@ -59,5 +65,66 @@ resource "google_monitoring_alert_policy" "this" {
 
   documentation {
     content = each.value.advice
+  }
+}
+
+# A condition on the log itself: a policy on a metric of the log is refused until the metric has a value.
+resource "google_monitoring_alert_policy" "rejected" {
+  display_name          = "${var.name}-rejected"
+  combiner              = "OR"
+  notification_channels = google_monitoring_notification_channel.email[*].id
+
+  conditions {
+    display_name = "rejected"
+
+    condition_matched_log {
+      filter = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${var.ingest}\" AND jsonPayload.message = \"ingested\" AND jsonPayload.rejected > 0"
+    }
+  }
+
+  alert_strategy {
+    auto_close = "1800s"
+
+    notification_rate_limit {
+      period = "900s"
+    }
+  }
+
+  documentation {
+    content = "Unreadable events have arrived: a publisher's mistake. GET /api/v1/dead-letters has the payload, the reason and the field."
+  }
+}
+
+resource "google_billing_budget" "this" {
+  count = var.budget == null ? 0 : 1
+
+  billing_account = var.billing_account
+  display_name    = var.name
+
+  budget_filter {
+    projects = ["projects/${var.project}"]
+  }
+
+  amount {
+    specified_amount {
+      units = tostring(var.budget)
+    }
+  }
+
+  threshold_rules {
+    threshold_percent = 0.8
+  }
+
+  threshold_rules {
+    threshold_percent = 1
+    spend_basis       = "FORECASTED_SPEND"
+  }
+
+  dynamic "all_updates_rule" {
+    for_each = google_monitoring_notification_channel.email
+
+    content {
+      monitoring_notification_channels = [all_updates_rule.value.id]
+    }
   }
 }

@@ -1,4 +1,7 @@
 output "policies" {
   description = "Names of the alerting policies."
-  value       = [for policy in google_monitoring_alert_policy.this : policy.display_name]
+  value = concat(
+    [for policy in google_monitoring_alert_policy.this : policy.display_name],
+    [google_monitoring_alert_policy.rejected.display_name],
+  )
 }

@@ -1,0 +1,1 @@
+"""Apache Flink on this machine: ``environment`` installs it, ``cluster`` runs it."""

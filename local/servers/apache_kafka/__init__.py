@@ -1,0 +1,1 @@
+"""Apache Kafka on this machine: ``jars`` installs it, ``cluster`` runs it."""

@@ -1,0 +1,293 @@
+"""Whether the database stops growing when old events are dropped, and what ingest notices of a drop.
+
+Forty days pass, with the real ingest, sweep, archive and retention; the clock of the events and of each job is that of
+the simulated day. Autovacuum can't follow that clock, so each day ends with a VACUUM.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeVar
+
+import psycopg
+
+from helios import bootstrap
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.archive import not_archived
+from helios.adapters.postgres.connection import Pool, open_pool
+from helios.adapters.postgres.partitions import partitions
+from helios.adapters.postgres.retention import PostgresRetention
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.model import retention as limits
+from helios.model.events import Delivery
+from helios.reconciliation import declaration
+from helios.services.archive import Archive
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.retention import RetentionJob
+from helios.services.sweep import sweep
+from helios.settings import Settings
+from scripts.bench.payloads import ORDER, SOURCES, TYPES
+from scripts.bench.report import Table, median, percentile
+from scripts.bench.servers import Servers, another_database
+
+DAYS = 40
+KEPT = 7
+EVENTS = 1_000_000
+QUICK_EVENTS = 100_000
+RETENTION = f"events={KEPT} ids={KEPT} flows={KEPT} dead_letters={KEPT} audit={KEPT} counts={KEPT}"
+
+ORDERS_AT_ONCE = 160
+"""Orders in a batch; with three events each, that is about the 500 messages of a batch."""
+SMALL_BATCH = 30
+"""Orders in each batch whose latency is measured: the smaller the batch, the more a wait shows."""
+BASELINE_BATCHES = 40
+"""Batches of each day that are measured while no partition is dropped; at most a quarter of the day's events."""
+SWEEPS = 12
+"""Sweeps of a simulated day. A real one has 1440; one removes up to 100,000 rows of each kind."""
+FAILING = 100
+"""Every order of this number lacks its last event, so that a sweep closes it."""
+LONG_AGO = timedelta(hours=1)
+SHOWN = (1, 2, KEPT, KEPT + 1, 15, 22, 29, 36, DAYS)
+MEGABYTE = 1e6
+
+EMPTY = "events_until"
+"""The partition of what is older than the simulation."""
+
+T = TypeVar("T")
+
+SELECT_SIZES = """
+SELECT pg_database_size(current_database()), pg_total_relation_size('archive_index'),
+    (SELECT count(*) FROM hot_events)
+"""
+
+
+class Day(NamedTuple):
+    """The database at the end of a day, and the drop of the oldest one.
+
+    Attributes:
+        events: the events in Postgres.
+        size: the bytes of the database.
+        index_size: the bytes of the index of the archive, which grows with the archive.
+        drop: the time to drop the partition that has expired; None when there was none.
+        archive_seconds: the time to archive the day.
+    """
+
+    number: int
+    events: int
+    size: int
+    index_size: int
+    drop: "Drop | None"
+    archive_seconds: float
+
+
+class Drop(NamedTuple):
+    """How long it took to drop a partition.
+
+    Attributes:
+        milliseconds: the time to compare the partition with the archive, detach and drop it.
+        comparison: the time of such a comparison alone, right before.
+    """
+
+    milliseconds: float
+    comparison: float
+
+
+def measure(running: Servers, *, quick: bool, events: int | None = None) -> list[Table]:
+    """Let the days pass, and show some of them, and the latency of ingest with and without a drop."""
+    size = events or (QUICK_EVENTS if quick else EVENTS)
+    days: list[Day] = []
+    with _simulation(running, size // DAYS) as simulation:
+        for number in range(DAYS):
+            days.append(simulation.pass_day(number))
+            _report(days[-1])
+    full = [day.size for day in days[KEPT:]]
+    without_index = [day.size - day.index_size for day in days[KEPT:]]
+    drops = [day.drop for day in days if day.drop]
+    quiet, busy = simulation.quiet, simulation.busy
+    return [
+        Table(
+            title=f"{simulation.stored:,} events in {DAYS} days, {KEPT} kept: the end of a day",
+            columns=("day", "events in Postgres", "database MB", "index of the archive MB", "archive s", "drop ms"),
+            rows=[_row(day) for day in days if day.number in SHOWN],
+        ),
+        Table(
+            title=f"Size of the database from day {KEPT + 1} to {DAYS}, largest to smallest",
+            columns=("", "ratio"),
+            rows=[
+                ("everything", max(full) / min(full)),
+                ("without the index of the archive", max(without_index) / min(without_index)),
+            ],
+            goal="goal: at most 1.10",
+        ),
+        Table(
+            title=f"Ingest of batches of {SMALL_BATCH * len(TYPES)}, ms, and the drop of {len(drops)} days",
+            columns=("", "number", "median ms", "p99 ms", "max ms"),
+            rows=[
+                ("while no day is dropped", *_summary(quiet)),
+                ("while a day is dropped", *_summary(busy)),
+                ("the comparison of a day with the archive", *_summary([drop.comparison for drop in drops])),
+                ("the drop of a day, which compares it", *_summary([drop.milliseconds for drop in drops])),
+                ("the difference", *_summary([drop.milliseconds - drop.comparison for drop in drops])),
+            ],
+            goal="goal: a drop below 1000; p99 below twice that without a drop; no batch 100 slower than the median",
+        ),
+    ]
+
+
+def _report(day: Day) -> None:
+    """Print a line on standard error: with many events, the days take an hour."""
+    print(f"day {day.number} of {DAYS}: {day.size / MEGABYTE:,.0f} MB", file=sys.stderr, flush=True)
+
+
+def _row(day: Day) -> tuple[int, int, float, float, float, float | str]:
+    dropped = day.drop.milliseconds if day.drop else ""
+    return day.number, day.events, day.size / MEGABYTE, day.index_size / MEGABYTE, day.archive_seconds, dropped
+
+
+def _summary(values: list[float]) -> tuple[int, float, float, float]:
+    return len(values), median(values), percentile(values, 99), max(values)
+
+
+@contextmanager
+def _simulation(running: Servers, events_per_day: int) -> Iterator["_Simulation"]:
+    """A simulation on a database with a partition for each day."""
+    with another_database(running, partition_days=1) as empty, tempfile.TemporaryDirectory() as folder:
+        settings = Settings(database_url=empty.database_url, archive_url=f"file://{folder}/archive")
+        with open_pool(settings.postgres_url, connections=4, timeout_seconds=60) as pool:
+            opened = bootstrap.archive_on(settings, pool)
+            try:
+                yield _Simulation(settings.postgres_url, pool, opened.archive, events_per_day)
+            finally:
+                opened.close()
+
+
+class _Simulation:
+    """The jobs of Helios on a clock of their own.
+
+    Attributes:
+        stored: the number of events that were stored.
+        quiet: milliseconds of each measured batch while no partition was dropped.
+        busy: the same while one was.
+    """
+
+    def __init__(self, database_url: str, pool: Pool, archive: Archive, events_per_day: int) -> None:
+        self.stored = 0
+        self.quiet: list[float] = []
+        self.busy: list[float] = []
+        self._database_url = database_url
+        self._archive = archive
+        self._orders_per_day = events_per_day // len(TYPES)
+        self._baseline = min(BASELINE_BATCHES, 1 + self._orders_per_day // SMALL_BATCH // 4)
+        self._store = PostgresStore(pool, partition_days=1)
+        self._outbox = PostgresOutbox(pool)
+        self._reconciler = Reconciler(declaration.load())
+        self._retention = limits.parse(RETENTION)
+        self._expiring = PostgresRetention(pool, database_url)
+        self._job = RetentionJob(self._retention, self._expiring)
+        self._orders = 0
+        with psycopg.connect(database_url) as connection:
+            # What is older than the simulation has a partition without a beginning, which is empty.
+            self._begin = next(each.since for each in partitions(connection) if each.since)
+
+    def pass_day(self, number: int) -> Day:
+        """Store the events of a day, then archive it, drop what has expired, and measure."""
+        begin = self._begin + timedelta(days=number)
+        end = begin + timedelta(days=1)
+        for part in range(SWEEPS):
+            since = begin + part * timedelta(days=1) / SWEEPS
+            self._store_orders(since, until=self._orders_per_day * (number * SWEEPS + part + 1) // SWEEPS)
+            self._sweep(since + timedelta(days=1) / SWEEPS)
+        self._measure(self.quiet, end, lambda batches: batches < self._baseline)
+        archiving, _ = _milliseconds(lambda: self._archive.run(end + LONG_AGO))
+        drop = self._drop(end)
+        with psycopg.connect(self._database_url, autocommit=True) as connection:
+            connection.execute("VACUUM")
+            size, index, events = connection.execute(SELECT_SIZES).fetchall()[0]
+        return Day(number + 1, events, size, index, drop, archiving / 1000)
+
+    def _sweep(self, now: datetime) -> None:
+        sweep(now, store=self._store, reconciler=self._reconciler, outbox=self._outbox, retention=self._job)
+
+    def _store_orders(self, at: datetime, *, until: int) -> None:
+        """Store orders up to this number. Those of the measured batches are among them, so that all days are equal."""
+        while self._orders < until:
+            self._ingest(at, min(ORDERS_AT_ONCE, until - self._orders))
+
+    def _drop(self, now: datetime) -> Drop | None:
+        """Drop the partition that has expired, while batches are stored."""
+        expired = self._expiring.expired_partitions(now - timedelta(days=KEPT))
+        partition = next((name for name in expired if name != EMPTY), None)
+        if partition is None:
+            return None
+        finished = False
+        with ThreadPoolExecutor(1) as thread:
+            concurrent = thread.submit(self._measure, self.busy, now, lambda _: not finished)
+            try:
+                comparison, lacking = _milliseconds(lambda: self._compare(partition))
+                milliseconds, dropped = _milliseconds(lambda: self._job.drop_expired(now))
+            finally:
+                finished = True
+            concurrent.result()
+        if lacking or partition not in dropped:
+            raise AssertionError(f"{partition} was not dropped: {lacking}")
+        return Drop(milliseconds, comparison)
+
+    def _compare(self, partition: str) -> list[str]:
+        with psycopg.connect(self._database_url, options="-c timezone=UTC") as connection:
+            return not_archived(connection, partition)
+
+    def _measure(self, times: list[float], at: datetime, more: Callable[[int], bool]) -> None:
+        """Store small batches, and note the milliseconds of each."""
+        batches = 0
+        while more(batches):
+            times.append(1000 * self._ingest(at, SMALL_BATCH))
+            batches += 1
+
+    def _ingest(self, at: datetime, orders: int) -> float:
+        """Store the events of some orders; the seconds that it took."""
+        deliveries = [
+            _delivery(leg, at, order)
+            for order in range(self._orders, self._orders + orders)
+            for leg in range(len(TYPES))
+            if leg < len(TYPES) - 1 or order % FAILING
+        ]
+        self._orders += orders
+        started = time.perf_counter()
+        outcomes = ingest(
+            deliveries,
+            dedupe=NullDedupeCache(),
+            store=self._store,
+            reconciler=self._reconciler,
+            horizon=self._retention.ids,
+        )
+        seconds = time.perf_counter() - started
+        if any(outcome.status != "stored" for outcome in outcomes):
+            raise AssertionError("an event was not stored")
+        self.stored += len(deliveries)
+        return seconds
+
+
+def _milliseconds(run: Callable[[], T]) -> tuple[float, T]:
+    started = time.perf_counter()
+    result = run()
+    return 1000 * (time.perf_counter() - started), result
+
+
+def _delivery(leg: int, at: datetime, order: int) -> Delivery:
+    """One event of an order, which the cloud of this leg has sent a second before its receipt."""
+    event = {
+        "specversion": "1.0",
+        "id": f"{order}-{leg}",
+        "source": SOURCES[leg],
+        "type": TYPES[leg],
+        "time": (at - timedelta(seconds=1)).isoformat(),
+        "data": ORDER | {"order_id": f"ORD-{order}"},
+    }
+    return Delivery(channel="cloudevents", body=json.dumps(event).encode(), received_at=at)

@@ -1,0 +1,136 @@
+"""What the spans of ingest cost: batches with and without a tracer, in turns, in one process."""
+
+import multiprocessing
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import msgspec
+
+from helios.adapters.otlp import OtlpTracer
+from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.model.events import Delivery
+from helios.normalise.beside import MESSAGE_HEADER
+from helios.processes.ports import HOST
+from helios.services.ingest import ingest
+from helios.services.tracing import traced
+from scripts.bench.payloads import deliveries
+from scripts.bench.report import Table, median
+from scripts.bench.servers import Servers
+
+BATCH = 500
+BLOCK = 40
+"""Batches of which the time is taken together, and then that of as many of the other kind."""
+
+
+class _Time(NamedTuple):
+    """The time of a block: on the wall, and of the CPU by this process."""
+
+    wall: float
+    cpu: float
+
+
+def measure(running: Servers, *, quick: bool) -> list[Table]:
+    """The time of batches without spans, with spans from a thread, and with spans that are sent at once."""
+    pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
+    dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
+    store = PostgresStore(pool)
+
+    def block(tracer: OtlpTracer | None) -> _Time:
+        batches = [_with_contexts(deliveries(BATCH)) for _ in range(BLOCK)]
+        wall, cpu = time.perf_counter(), time.process_time()
+        for batch in batches:
+            run = partial(ingest, batch, dedupe=dedupe, store=store)
+            _ = traced(run, batch, tracer) if tracer else run()
+        if tracer:
+            tracer.close()  # sends what waits: the time contains all that the spans cost
+        return _Time(time.perf_counter() - wall, time.process_time() - cpu)
+
+    try:
+        with _receiver() as url:
+            rows = [
+                _row(
+                    name, block, partial(OtlpTracer, url, headers={}, resource={}, in_background=is_thread), quick=quick
+                )
+                for name, is_thread in (("by a thread", True), ("before the batch is answered", False))
+            ]
+    finally:
+        dedupe.close()
+        pool.close()
+    running.empty()
+    return [
+        Table(
+            title=f"Spans, ms a batch of {BATCH} events with a context each",
+            columns=("sent", "without", "with", "ratio", "ratio of CPU"),
+            rows=rows,
+            goal="goal: a ratio below 1.03 by a thread",
+        )
+    ]
+
+
+def _row(
+    name: str, block: Callable[[OtlpTracer | None], _Time], tracer: Callable[[], OtlpTracer], *, quick: bool
+) -> tuple[str, float, float, float, float]:
+    """The medians of blocks without and with spans, in turns, and of the ratios of two neighbours."""
+    block(None)
+    pairs = []
+    for number in range(4 if quick else 16):
+        times = {is_traced: block(tracer() if is_traced else None) for is_traced in (number % 2 == 0, number % 2 == 1)}
+        pairs.append((times[False], times[True]))
+    return (
+        name,
+        1000 / BLOCK * median([without.wall for without, _ in pairs]),
+        1000 / BLOCK * median([spans.wall for _, spans in pairs]),
+        median([spans.wall / without.wall for without, spans in pairs]),
+        median([spans.cpu / without.cpu for without, spans in pairs]),
+    )
+
+
+def _with_contexts(batch: Sequence[Delivery]) -> list[Delivery]:
+    """The deliveries, each from a span of its own."""
+    return [
+        msgspec.structs.replace(
+            delivery,
+            headers={MESSAGE_HEADER + "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"},
+        )
+        for delivery in batch
+    ]
+
+
+@contextmanager
+def _receiver() -> Iterator[str]:
+    """The endpoint of a collector in a process of its own, which discards what it takes."""
+    ours, its = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_serve, args=(its,), daemon=True)
+    process.start()
+    try:
+        yield f"http://{HOST}:{ours.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps the connection, as a collector does
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def _serve(port: Connection) -> None:
+    with ThreadingHTTPServer((HOST, 0), _Handler) as server:
+        port.send(server.server_port)
+        server.serve_forever()

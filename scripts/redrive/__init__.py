@@ -1,0 +1,1 @@
+"""Puts the events on which a cloud gave up back on their way to Helios, after the cause is repaired."""

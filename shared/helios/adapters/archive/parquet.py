@@ -1,0 +1,333 @@
+"""Files of events in Parquet: DuckDB writes them from Postgres, and reads them."""
+
+import hashlib
+import importlib.util
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from msgspec.structs import replace
+from obstore.store import ObjectStore
+
+from helios.adapters.archive import INSTALL
+from helios.adapters.archive.ranges import PROTOCOL, RangeFileSystem
+from helios.adapters.postgres.events import event_from_row
+from helios.errors import ConfigurationError, Retryable
+from helios.model.archive import (
+    INDEXED_FIELDS,
+    ArchiveFile,
+    Contents,
+    IndexedField,
+    IndexEntry,
+    LocalFile,
+    contents,
+)
+from helios.model.erasure import Selector
+from helios.model.events import Event
+from helios.model.sources import Source
+
+FILE_SIZE = "128MB"
+"""The size at which a new file begins. With the row group that is being written a file has 64 to 256 MB, or less if the
+day has no more."""
+
+ROW_GROUP_ROWS = 122_880
+"""DuckDB's default. A row group is the smallest part that a search by order reads."""
+
+BITS = ((256, 0), (4096, 4), (65_536, 8))
+"""How many bits select a bucket of the index, by the number of values in the file; 12 for more. A bucket then has some
+256 values, or a kilobyte."""
+MOST_BITS = 12
+
+MEMORY = "1GB"
+"""The most memory that DuckDB uses in a process; it writes what does not fit to a temporary folder."""
+
+DICTIONARY_BYTES = 20_000_000
+"""The largest dictionary of a row group. A column with a dictionary has a Bloom filter, by which a search for an order
+skips the row group."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+COLUMNS = (
+    "source, producer, id, type, subject, time, received_at, data, attributes, order_id, customer_id, amount, digest"
+)
+"""The columns of a file: those of ``hot_events``. ``amount`` is text, and so exact."""
+
+COLUMNS_AS_TEXT = COLUMNS.replace("time, received_at", "time::text, received_at::text")
+
+EVENT_COLUMNS = """
+source, producer, id, type, subject, epoch_us(time), epoch_us(received_at), data, attributes, order_id, customer_id,
+amount, digest
+"""
+"""The columns that ``event_of`` reads. Times are numbers: they need no conversion between time zones."""
+
+FETCH_ROWS = 5_000
+"""Rows read at once from DuckDB."""
+
+IN_ORDER = "received_at, source, id, producer"
+
+# The same expression as in the Postgres adapter.
+_HASH = f"""
+md5(concat(
+    {", ".join(f"strlen({name}), ':', {name}" for name in ("source", "producer", "id", "type", "subject"))},
+    epoch_us(time), ':', epoch_us(received_at), ':',
+    {
+    ", ".join(
+        f"strlen({name}), ':', {name}" for name in ("data", "attributes", "order_id", "customer_id", "amount", "digest")
+    )
+}
+))
+"""
+
+_CONTENTS = f"""
+SELECT count(*), coalesce(sum(('0x' || left(hash, 16))::UBIGINT), 0),
+       coalesce(sum(('0x' || right(hash, 16))::UBIGINT), 0)
+FROM (SELECT {_HASH} AS hash FROM read_parquet(?, hive_partitioning = false))
+"""  # noqa: S608 - only constants are filled in
+
+
+_EXTENT = f"""
+SELECT epoch_us(min(received_at)), epoch_us(max(received_at)),
+       {", ".join(f"count(DISTINCT {field})" for field in INDEXED_FIELDS)}
+FROM read_parquet(?)
+"""  # noqa: S608 - only constants are filled in
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Translate the errors of DuckDB, and those of the object store under it.
+
+    Raises:
+        Retryable: any of them.
+    """
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise Retryable(f"Archive: {str(error).partition(chr(10))[0]}") from error
+
+
+class DuckDb:
+    """A DuckDB without data of its own, which reads the archive, and Postgres if it is asked to.
+
+    It is safe to use from several threads. Nothing is downloaded: the extension that reads Postgres is in a wheel, and
+    DuckDB loads it only with the signature of DuckDB's makers.
+    """
+
+    def __init__(self, store: ObjectStore, *, database_url: str, threads: int) -> None:
+        """Open a database in memory.
+
+        Args:
+            store: holds the files.
+            database_url: Postgres; it is connected to when ``attach_postgres`` is called.
+            threads: how many threads read. Files are written in order only with one.
+        """
+        self.files = RangeFileSystem(lambda: store)
+        self._database_url = database_url
+        self._connection = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": MEMORY,
+                "threads": str(threads),
+                "temp_directory": tempfile.gettempdir(),
+            }
+        )
+        self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._connection.register_filesystem(self.files)
+        self._attached = False
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection to the same database, for one thread."""
+        return self._connection.cursor()
+
+    def urls(self, files: Sequence[ArchiveFile]) -> list[str]:
+        """The URLs under which ``read_parquet`` finds files."""
+        for file in files:
+            self.files.know(file.path, file.bytes)
+        return [f"{PROTOCOL}://{file.path}" for file in files]
+
+    def attach_postgres(self) -> None:
+        """Make the tables of Postgres readable as ``hot.public.<table>``.
+
+        Raises:
+            ConfigurationError: the extension is not installed, or not that of this version of DuckDB.
+            Retryable: Postgres can't be reached.
+        """
+        if self._attached:
+            return
+        cursor = self.cursor()
+        try:
+            cursor.execute(f"LOAD '{_extension()}'")
+        except duckdb.Error as error:
+            raise ConfigurationError(f"DuckDB can't load its Postgres extension: {error}") from error
+        with translate_errors():
+            cursor.execute(f"ATTACH {literal(self._database_url)} AS hot (TYPE postgres, READ_ONLY)")
+        self._attached = True
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+
+class ParquetFormat:
+    """Implements ``ArchiveFormat``."""
+
+    def __init__(self, database: DuckDb) -> None:
+        self._database = database
+
+    def write(self, source: Source, day: date, known: Sequence[ArchiveFile], folder: Path) -> list[LocalFile]:
+        """Write the events in Postgres of one source and day that are in none of the known files."""
+        self._database.attach_postgres()
+        rows = f"""
+            SELECT * FROM hot_events WHERE source = {literal(source)} AND received_at >= '{day}T00:00:00Z'
+            AND received_at < '{day + timedelta(days=1)}T00:00:00Z' ORDER BY {IN_ORDER}
+        """  # noqa: S608 - a name without quotes (SOURCE_PATTERN), and dates
+        query = f"SELECT * FROM postgres_query('hot', $${rows}$$)"  # noqa: S608 - the same
+        if known:
+            query += (
+                f" AS hot ANTI JOIN read_parquet({self._database.urls(known)}, hive_partitioning = false) AS known"
+                f" USING (source, producer, id)"
+            )
+            query = f"SELECT {COLUMNS} FROM ({query}) ORDER BY {IN_ORDER}"  # noqa: S608 - the same
+        return self.write_query(query, source, day, folder)
+
+    def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
+        """Write a file again, without the events that a selector finds; no file if nothing is left."""
+        query = (
+            f"SELECT {COLUMNS} FROM read_parquet({self._database.urls([file])}, hive_partitioning = false)"  # noqa: S608 - the selector is escaped
+            f" WHERE ({condition_of(selector)}) IS NOT TRUE ORDER BY {IN_ORDER}"
+        )
+        return self.write_query(query, file.source, file.day, folder)
+
+    def matching(self, file: ArchiveFile, selector: Selector) -> list[Event]:
+        """The events of a file that a selector finds."""
+        query = f"SELECT {EVENT_COLUMNS} FROM read_parquet(?, hive_partitioning = false) WHERE {condition_of(selector)}"  # noqa: S608 - the same
+        with translate_errors():
+            rows = self._database.cursor().execute(query, [self._database.urls([file])]).fetchall()
+        return [event_of(row) for row in rows]
+
+    def contents(self, file: Path) -> Contents | None:
+        """What a file on this machine contains; None if it is not a readable file of events."""
+        try:
+            row = self._database.cursor().execute(_CONTENTS, [str(file)]).fetchone()
+        except duckdb.Error:
+            return None
+        count, high, low = row or (0, 0, 0)
+        return contents(count, int(high), int(low))
+
+    def rows(self, files: Sequence[ArchiveFile]) -> Iterator[tuple[object, ...]]:
+        """The events of some files, as text in the order of COLUMNS."""
+        cursor = self._database.cursor()
+        with translate_errors():
+            cursor.execute(
+                f"SELECT {COLUMNS_AS_TEXT} FROM read_parquet(?, hive_partitioning = false)",  # noqa: S608 - a constant
+                [self._database.urls(files)],
+            )
+            while rows := cursor.fetchmany(FETCH_ROWS):
+                yield from rows
+
+    def write_query(self, query: str, source: Source, day: date, folder: Path) -> list[LocalFile]:
+        """Write what a query of DuckDB gives, in the order of COLUMNS, as files of one source and day."""
+        cursor = self._database.cursor()
+        with translate_errors():
+            cursor.execute(
+                f"COPY ({query}) TO '{folder}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},"
+                f" STRING_DICTIONARY_PAGE_SIZE_LIMIT {DICTIONARY_BYTES}, DICTIONARY_SIZE_LIMIT {ROW_GROUP_ROWS},"
+                f" FILE_SIZE_BYTES '{FILE_SIZE}', OVERWRITE)"
+            )
+            return [
+                local
+                for location in sorted(folder.glob("*.parquet"))
+                if (local := self._described(location, source, day))
+            ]
+
+    def _described(self, location: Path, source: Source, day: date) -> LocalFile | None:
+        """The file with its line in the manifest; None if it has no row."""
+        cursor = self._database.cursor()
+        stored = self.contents(location)
+        if stored is None:
+            raise Retryable(f"Archive: DuckDB can't read {location.name}, which it has just written.")
+        if not stored.rows:
+            return None
+        first, last, *distinct = cursor.execute(_EXTENT, [str(location)]).fetchone() or ()
+        with location.open("rb") as content:
+            sha256 = hashlib.file_digest(content, "sha256").hexdigest()
+        entry = ArchiveFile(
+            path=f"source={source}/day={day}/{sha256[:32]}.parquet",
+            source=source,
+            day=day,
+            contents=stored,
+            bytes=location.stat().st_size,
+            first_received_at=time_of(first),
+            last_received_at=time_of(last),
+            sha256=sha256,
+        )
+        index = [
+            item
+            for field, number in zip(INDEXED_FIELDS, distinct, strict=True)
+            for item in _index(cursor, location, field, number)
+        ]
+        return LocalFile(location=location, entry=entry, index=index)
+
+
+def condition_of(selector: Selector) -> str:
+    """The SQL condition of a selector: on a column, or on a path of the payload."""
+    if selector.is_column:
+        return f"{selector.field} = {literal(selector.value)}"
+    path = "".join('."' + part.replace('"', '\\"') + '"' for part in selector.field.split("."))
+    return f"json_extract_string(data, {literal('$' + path)}) = {literal(selector.value)}"
+
+
+def literal(text: str) -> str:
+    """A text as an SQL literal of DuckDB, where a statement takes no parameter."""
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"
+
+
+def event_of(row: tuple[Any, ...]) -> Event:
+    """The event in a row of EVENT_COLUMNS, marked as archived."""
+    values = list(row)
+    values[5:7] = [time_of(values[5]), time_of(values[6])]
+    return replace(event_from_row(tuple(values)), archived=True)
+
+
+def time_of(microseconds: int) -> datetime:
+    """The time this number of microseconds after 1970, UTC."""
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def _index(cursor: duckdb.DuckDBPyConnection, location: Path, field: IndexedField, number: int) -> list[IndexEntry]:
+    """The entries of one field, of which the file has this number of values."""
+    if not number:
+        return []
+    bits = next((bits for most, bits in BITS if number <= most), MOST_BITS)
+    rows: list[tuple[str, str]] = cursor.execute(
+        f"""
+        SELECT left(hash, ?) AS bucket, string_agg(substr(hash, 9, 8), '')
+        FROM (SELECT DISTINCT md5({field}) AS hash FROM read_parquet(?) WHERE {field} IS NOT NULL)
+        GROUP BY bucket
+        """,  # noqa: S608 - a constant
+        [bits // 4, str(location)],
+    ).fetchall()
+    return [
+        IndexEntry(field=field, bits=bits, bucket=int(bucket or "0", 16), hashes=bytes.fromhex(hashes))
+        for bucket, hashes in rows
+    ]
+
+
+def _extension() -> Path:
+    """The file of DuckDB's Postgres extension for this version of DuckDB.
+
+    Raises:
+        ConfigurationError: the package is missing or of another version.
+    """
+    package = importlib.util.find_spec("duckdb_extension_postgres_scanner")
+    version = f"v{duckdb.__version__}"
+    for folder in package.submodule_search_locations or [] if package else []:
+        file = Path(folder) / "extensions" / version / "postgres_scanner.duckdb_extension"
+        if file.is_file():
+            return file
+    raise ConfigurationError(f"The archive needs DuckDB's Postgres extension {version}: {INSTALL}")

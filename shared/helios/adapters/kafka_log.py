@@ -1,0 +1,181 @@
+"""The log in Kafka. Imported only where HELIOS_ENGINE is flink."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from helios.adapters.kafka_producer import OutMessage, ReliableProducer, client_properties, reason_of
+from helios.errors import Retryable
+from helios.messages import encode_heartbeat
+from helios.ports.log import LogMessage, LogOffsets, Partition, Progress
+
+
+class KafkaLog:
+    """Implements ``DeliveryLog`` with an idempotent producer."""
+
+    def __init__(self, brokers: str, *, topic: str, timeout_seconds: float, config_file: str | None = None) -> None:
+        """Take the settings. The first use connects.
+
+        Args:
+            brokers: bootstrap servers, as ``host:port,host:port``.
+            topic: the topic of the deliveries.
+            timeout_seconds: the longest time for a call to ``append``.
+            config_file: a file of further librdkafka properties, one ``name=value`` per line.
+
+        Raises:
+            ConfigurationError: the file or a property in it is wrong.
+        """
+        self._topic = topic
+        self._timeout_seconds = timeout_seconds
+        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
+
+    def append(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Append messages, and return once every one is on all replicas that are in sync.
+
+        A message that the broker refuses fails the whole call, and so the batch is sent again. The others are in the
+        log nevertheless, and the job judges them: one sender's delivery holds up nobody else's events.
+        """
+        deadline = time.monotonic() + self._timeout_seconds
+        refused = self._producer.attempt([OutMessage(self._topic, key, value) for key, value in messages], deadline)
+        if refused:
+            number, error = refused[0]
+            advice = ""
+            if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                advice = f": {len(messages[number][1])} bytes. Raise max.message.bytes of the topic"
+            raise Retryable(
+                f"Kafka refused {len(refused)} of {len(messages)} messages to {self._topic}: {error.str()}{advice}"
+            )
+
+    def probe(self) -> None:
+        """Return if a broker answers now; raise Retryable if none does."""
+        self._producer.probe()
+
+    def close(self) -> None:
+        """Close the connections. Unacknowledged messages are dropped: ``append`` has already raised for them."""
+        self._producer.close()
+
+
+class KafkaHeartbeats:
+    """Implements ``Heartbeats``."""
+
+    def __init__(self, brokers: str, *, topic: str, timeout_seconds: float, config_file: str | None = None) -> None:
+        """Take the settings: those of ``KafkaLog``."""
+        self._topic = topic
+        self._timeout_seconds = timeout_seconds
+        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
+
+    def send(self, at: datetime) -> None:
+        """Append a heartbeat to each partition."""
+        value = encode_heartbeat(at)
+        beats = [
+            OutMessage(self._topic, "heartbeat", value, partition=number)
+            for number in self._producer.partitions(self._topic)
+        ]
+        if refused := self._producer.attempt(beats, time.monotonic() + self._timeout_seconds):
+            raise Retryable(f"Kafka refused {len(refused)} heartbeats to {self._topic}: {refused[0][1].str()}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._producer.close()
+
+
+class KafkaLogReader:
+    """Implements ``LogReader`` with a consumer of a group, which begins where the store says."""
+
+    def __init__(
+        self, brokers: str, *, topics: Sequence[str], group: str, offsets: LogOffsets, config_file: str | None = None
+    ) -> None:
+        """Join the group.
+
+        Args:
+            brokers: bootstrap servers, as ``host:port,host:port``.
+            topics: the topics to read.
+            group: readers of one group divide the partitions.
+            offsets: where to begin.
+            config_file: a file of further librdkafka properties, one ``name=value`` per line.
+
+        Raises:
+            ConfigurationError: the file or a property in it is wrong.
+        """
+        self._offsets = offsets
+        self._since: dict[Partition, int] = {}
+        self._position: dict[Partition, int] = {}
+        self._failure: Retryable | None = None
+        self._consumer = Consumer(
+            {
+                "client.id": "helios",
+                "log_level": 0,
+                # The end of a process is noticed soon, and its partitions are read by another one.
+                "session.timeout.ms": 10_000,
+                **client_properties(brokers, config_file),
+                "group.id": group,
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
+        self._consumer.subscribe(list(topics), on_assign=self._assign)
+
+    def read(self, *, limit: int, seconds: float) -> list[LogMessage]:
+        """The next messages: at most ``limit``, and none if none arrives for so long."""
+        try:
+            consumed = self._consumer.consume(limit, timeout=seconds)
+        except KafkaException as error:
+            raise Retryable(f"Kafka: {reason_of(error)}") from error
+        if self._failure:
+            raise self._failure
+        messages = []
+        for message in consumed:
+            if failure := message.error():
+                raise Retryable(f"Kafka: {failure.str()}")
+            read = _message(message)
+            partition = (read.topic, read.partition)
+            # After a rebalance, what was read before is delivered again, or belongs to another reader.
+            if partition in self._position and read.offset >= self._position[partition]:
+                self._position[partition] = read.offset + 1
+                messages.append(read)
+        return messages
+
+    def since(self, partition: Partition) -> int:
+        """The offset from which on the messages of a partition are read that no transaction has included yet."""
+        if partition not in self._since:
+            raise Retryable(f"Kafka has given partition {partition[1]} of {partition[0]} to another reader")
+        return self._since[partition]
+
+    def commit(self, progress: Mapping[Partition, Progress]) -> None:
+        """Take that these messages are stored. The group gets the offsets for tools that show how far it is behind."""
+        self._since |= {partition: moved.until for partition, moved in progress.items()}
+        places = [TopicPartition(topic, number, moved.until) for (topic, number), moved in progress.items()]
+        with suppress(KafkaException):  # the store has the offsets that count
+            self._consumer.commit(offsets=places, asynchronous=True)
+
+    def close(self) -> None:
+        """Give the partitions back, and close the connections."""
+        self._consumer.close()
+
+    def _assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        """Begin to read partitions where the store says; a partition that was never read, at its beginning."""
+        partitions = [(place.topic, place.partition) for place in assigned]
+        try:
+            known = self._offsets.next_offsets(partitions)
+        except Retryable as error:  # raised from here, it would be lost on its way through the client
+            self._failure = error
+            return
+        self._since = {partition: known.get(partition, 0) for partition in partitions}
+        self._position = dict(self._since)
+        for place in assigned:
+            place.offset = known.get((place.topic, place.partition), OFFSET_BEGINNING)
+        consumer.assign(assigned)
+
+
+def _message(message: Message) -> LogMessage:
+    value = message.value()
+    return LogMessage(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        value=None if value is None else bytes(value),
+    )

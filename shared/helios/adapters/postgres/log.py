@@ -1,0 +1,114 @@
+"""What the projector has read of the log: the SQL, and the conversion of the rows."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, LiteralString
+
+import psycopg
+
+from helios.adapters.postgres.connection import Pool, translate_errors
+from helios.adapters.postgres.parameters import to_json
+from helios.model.counts import Count
+from helios.ports.log import Partition, Progress
+from helios.ports.pending import Pending
+
+SELECT_OFFSETS = """
+SELECT topic, partition, next_offset FROM log_offsets
+JOIN unnest(%s::text[], %s::integer[]) AS wanted (topic, partition) USING (topic, partition)
+"""
+
+# A projector that has lost a partition still has messages of it. Its transaction fails here, whatever it has read.
+ADVANCE: LiteralString = """
+WITH input AS (
+    SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(froms)s::bigint[], %(tos)s::bigint[])
+        AS input (topic, partition, since, until)
+), written AS (
+    INSERT INTO log_offsets AS existing (topic, partition, next_offset)
+    SELECT topic, partition, until FROM input
+    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+    WHERE existing.next_offset = (
+        SELECT since FROM input WHERE input.topic = existing.topic AND input.partition = existing.partition
+    )
+    RETURNING 1
+)
+SELECT assert_written(count(*), %(expected)s) FROM written
+"""
+
+RAISE_COUNTS: LiteralString = """
+WITH input AS (
+    SELECT * FROM json_to_recordset(%s::json) AS input (
+        minute timestamptz, source text, type text,
+        stored bigint, duplicate bigint, contradictory bigint, rejected bigint
+    )
+), known AS (
+    SELECT log_counts.* FROM log_counts JOIN input USING (minute, source, type)
+), written AS (
+    INSERT INTO log_counts AS existing (minute, source, type, stored, duplicate, contradictory, rejected)
+    SELECT minute, source, type, stored, duplicate, contradictory, rejected FROM input
+    ON CONFLICT (minute, source, type) DO UPDATE SET
+        stored = greatest(existing.stored, excluded.stored),
+        duplicate = greatest(existing.duplicate, excluded.duplicate),
+        contradictory = greatest(existing.contradictory, excluded.contradictory),
+        rejected = greatest(existing.rejected, excluded.rejected)
+)
+SELECT minute, source, type,
+       greatest(0, input.stored - coalesce(known.stored, 0)),
+       greatest(0, input.duplicate - coalesce(known.duplicate, 0)),
+       greatest(0, input.contradictory - coalesce(known.contradictory, 0)),
+       greatest(0, input.rejected - coalesce(known.rejected, 0))
+FROM input LEFT JOIN known USING (minute, source, type)
+ORDER BY minute, source, type
+"""
+
+
+class PostgresLogOffsets:
+    """Implements ``LogOffsets`` on a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The first message of each partition that was not read; partitions that were never read are left out."""
+        wanted = [[topic for topic, _ in partitions], [number for _, number in partitions]]
+        with translate_errors(), self._pool.connection() as connection:
+            rows = connection.execute(SELECT_OFFSETS, wanted).fetchall()
+        return {(topic, number): offset for topic, number, offset in rows}
+
+
+class PostgresLogWriter:
+    """Implements ``LogWriter`` on the connection of a unit of work."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def advance(self, progress: Mapping[Partition, Progress]) -> None:
+        """Begin to move offsets, or fail the transaction if one is not where it was assumed."""
+        self._connection.execute(
+            ADVANCE,
+            {
+                "topics": [topic for topic, _ in progress],
+                "partitions": [number for _, number in progress],
+                "froms": [moved.since for moved in progress.values()],
+                "tos": [moved.until for moved in progress.values()],
+                "expected": len(progress),
+            },
+        )
+
+    def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
+        """Begin to take larger counts, and return what they add to the known ones."""
+        if not counts:
+            return Pending(list)
+        added = self._connection.execute(RAISE_COUNTS, (to_json(counts),))
+        return Pending(lambda: [count for row in added.fetchall() if (count := _count(row)).received])
+
+
+def _count(row: tuple[Any, ...]) -> Count:
+    minute, source, type_, stored, duplicate, contradictory, rejected = row
+    return Count(
+        minute=minute,
+        source=source,
+        type=type_,
+        stored=stored,
+        duplicate=duplicate,
+        contradictory=contradictory,
+        rejected=rejected,
+    )

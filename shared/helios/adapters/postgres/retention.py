@@ -1,0 +1,265 @@
+"""Retention: every table that grows with the events, and how each is made smaller."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, Literal, LiteralString, NamedTuple
+
+import psycopg
+from psycopg import sql
+
+from helios.adapters.postgres.archive import not_archived
+from helios.adapters.postgres.connection import Pool, connect, lift_timeout, translate_errors
+from helios.adapters.postgres.partitions import SELECT_PARTITIONS, attach
+from helios.errors import Rejected
+from helios.model.retention import Topic
+
+
+class Rows(NamedTuple):
+    """A table whose rows are removed one by one.
+
+    Attributes:
+        topic: the limit that applies.
+        moment: the column with the age of a row.
+        condition: which rows may be removed.
+    """
+
+    topic: Topic
+    moment: LiteralString
+    condition: LiteralString = "true"
+
+
+class Sums(NamedTuple):
+    """A table of sums by time, which become fewer.
+
+    Attributes:
+        moment: the column with the beginning of the minute, ten minutes, hour or day.
+        keys: the other columns of the primary key.
+        sums: the columns that are added up.
+        condition: which rows are sums of a period.
+    """
+
+    moment: LiteralString
+    keys: tuple[LiteralString, ...]
+    sums: tuple[LiteralString, ...]
+    condition: LiteralString = "true"
+
+
+_OUTCOMES: Final = ("stored", "duplicate", "contradictory", "rejected")
+_FLOW_KEYS: Final = ("flow", "what", "value")
+_FLOW_SUMS: Final = ("instances", "amount", "seconds")
+
+ROWS: Final[dict[LiteralString, Rows]] = {
+    "event_ids": Rows("ids", "received_at", "digest <> 'erased'"),  # a resend of an erased event is always refused
+    "parked": Rows("events", "parked_at"),
+    "flow_instances": Rows("flows", "opened_at", "NOT waiting"),
+    "dead_letters": Rows("dead_letters", "last_received_at"),
+    "incidents": Rows("flows", "opened_at", "resolved_at IS NOT NULL"),
+    "manifests": Rows("flows", "minute"),
+    "balances": Rows("flows", "minute", "NOT open"),
+    "notification_messages": Rows("flows", "created_at", "state <> 'waiting'"),
+    "audit_log": Rows("audit", "at"),
+    "replay_jobs": Rows("audit", "created_at", "finished_at IS NOT NULL"),
+    "resolution_actions": Rows("audit", "at"),
+    "log_counts": Rows("ids", "minute"),  # no delivery of an older minute is counted any more
+}
+
+SUMS: Final[dict[LiteralString, Sums]] = {
+    "event_counts": Sums("minute", ("source", "type"), _OUTCOMES),
+    "event_totals": Sums("since", ("source",), _OUTCOMES, "since > '-infinity'"),
+    "flow_counts": Sums("minute", _FLOW_KEYS, _FLOW_SUMS),
+    "flow_slots": Sums("slot", _FLOW_KEYS, _FLOW_SUMS),
+}
+
+OTHERWISE: Final = {
+    "events": "by whole partitions: drop_partition",
+    "frames": "by the sweep, after an hour to seven days",
+    "archive_files": "a few rows a day: they are the index of the archive",
+    "archive_days": "one row a day",
+    "archive_index": "with its file",
+    "event_repeats": "by the sweep, when the minute of the events is older than a day",
+    "resolutions": "with their flow instances: ON DELETE CASCADE",
+    "resolution_steps": "the same",
+    "recoveries": "the same",
+    "incident_counts": "with its incident",
+    "incident_deltas": "by the next turn of the incidents",
+    "notifications": "with their incident",
+    "notification_deliveries": "with their incident or message",
+}
+"""The other tables that grow, and what removes their rows."""
+
+BOUNDED: Final = {
+    "consumers",
+    "detached_partitions",
+    "flow_generation",
+    "flow_recomputes",
+    "flow_versions",
+    "leases",
+    "log_offsets",
+    "recovery_prefix",
+    "restored_partitions",
+    "role_grants",
+    "schema_migrations",
+    "stream",
+    "tokens",
+}
+"""The tables that do not grow with the events."""
+
+# Those whose removal a crash has interrupted come first.
+EXPIRED: Final = f"""
+SELECT name FROM detached_partitions
+UNION ALL
+SELECT name FROM (
+    SELECT name FROM ({SELECT_PARTITIONS}) AS partitions
+    WHERE until <= %s AND name NOT IN (SELECT name FROM restored_partitions)
+        AND name NOT IN (SELECT name FROM detached_partitions)
+    ORDER BY until
+) AS expired
+"""  # noqa: S608 - only a constant is filled in
+
+IS_ATTACHED: Final = """
+SELECT inhdetachpending FROM pg_inherits WHERE inhparent = 'events'::regclass AND inhrelid = to_regclass(%s)
+"""
+
+ADD_DETACHED: Final = f"""
+INSERT INTO detached_partitions (name, since, until)
+SELECT name, since, until FROM ({SELECT_PARTITIONS}) AS partitions WHERE name = %s
+ON CONFLICT (name) DO NOTHING
+"""  # noqa: S608 - only a constant is filled in
+
+
+class PostgresRetention:
+    """Implements ``RetentionStore``."""
+
+    def __init__(self, pool: Pool, database_url: str) -> None:
+        """Take the connections.
+
+        Args:
+            pool: for rows and sums.
+            database_url: for a connection of its own, on which a partition is dropped: that may take minutes, and can't
+                be done in a transaction.
+        """
+        self._pool = pool
+        self._database_url = database_url
+
+    def remove(self, topic: Topic, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` rows of each table of a topic, and return how many were removed."""
+        with translate_errors(), self._pool.connection() as connection:
+            return sum(
+                connection.execute(_removal(table, rows), {"before": before, "limit": limit}).rowcount
+                for table, rows in ROWS.items()
+                if rows.topic == topic
+            )
+
+    def condense(self, unit: Literal["hour", "day"], *, before: datetime, limit: int) -> int:
+        """Add at most ``limit`` sums of each table to the sum of their hour or day, and return how many were added."""
+        count = 0
+        with translate_errors(), self._pool.connection() as connection:
+            for table, sums in SUMS.items():
+                parameters = {"unit": unit, "before": before, "limit": limit}
+                ((removed,),) = connection.execute(_condensation(table, sums), parameters).fetchall()
+                count += removed
+        return count
+
+    def expired_partitions(self, before: datetime) -> Sequence[str]:
+        """The names of the partitions whose events were all received before a time, the oldest first."""
+        with translate_errors(), self._pool.connection() as connection:
+            return [name for (name,) in connection.execute(EXPIRED, [before]).fetchall()]
+
+    def drop_partition(self, name: str, *, archived: bool) -> None:
+        """Drop a partition. An interrupted call is completed by the next one.
+
+        It is compared with the archive before it is detached, while its events can be read, and its rows are counted
+        afterwards, when no other process can store any in it.
+        """
+        with translate_errors(), self._connect() as connection:
+            rows = None
+            if (is_pending := _attached(connection, name)) is not None:
+                rows = _archived_rows(connection, name) if archived else None
+                connection.execute(ADD_DETACHED, [name])
+                connection.execute(_statement("ALTER TABLE events DETACH PARTITION {} " + _MODE[is_pending], name))
+            if archived and _rows(connection, name) != (_archived_rows(connection, name) if rows is None else rows):
+                _attach(connection, name)
+                raise Rejected("received events while it was compared with the archive", field=name)
+            with connection.transaction():
+                connection.execute(_statement("DROP TABLE IF EXISTS {}", name))
+                connection.execute("DELETE FROM detached_partitions WHERE name = %s", [name])
+
+    def _connect(self) -> psycopg.Connection:
+        return connect(self._database_url, name="helios-retention", autocommit=True)
+
+
+_MODE: Final[dict[bool, LiteralString]] = {False: "CONCURRENTLY", True: "FINALIZE"}
+
+
+def _removal(table: LiteralString, rows: Rows) -> LiteralString:
+    """SKIP LOCKED: two sweeps share the work instead of waiting for each other."""
+    return (
+        f"DELETE FROM {table} WHERE ctid = ANY(ARRAY("  # noqa: S608 - constants
+        f"SELECT ctid FROM {table} WHERE {rows.moment} < %(before)s AND {rows.condition} "
+        f"LIMIT %(limit)s FOR UPDATE SKIP LOCKED))"
+    )
+
+
+def _condensation(table: LiteralString, sums: Sums) -> LiteralString:
+    """Moves sums to the beginning of their hour or day. Sums that are there already stay."""
+    begin: LiteralString = f"date_trunc(%(unit)s, {sums.moment}, 'UTC')"
+    keys: LiteralString = ", ".join(sums.keys)
+    columns: LiteralString = ", ".join(sums.sums)
+    totals: LiteralString = ", ".join([f"sum({column})" for column in sums.sums])
+    added: LiteralString = ", ".join([f"{column} = existing.{column} + excluded.{column}" for column in sums.sums])
+    return f"""
+    WITH old AS (
+        DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+            SELECT ctid FROM {table}
+            WHERE {sums.moment} < date_trunc(%(unit)s, %(before)s, 'UTC') AND {sums.moment} <> {begin}
+                AND {sums.condition}
+            LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+        ))
+        RETURNING *
+    ), moved AS (
+        INSERT INTO {table} AS existing ({sums.moment}, {keys}, {columns})
+        SELECT {begin}, {keys}, {totals} FROM old GROUP BY {begin}, {keys} ORDER BY {begin}, {keys}
+        ON CONFLICT ({sums.moment}, {keys}) DO UPDATE SET {added}
+    )
+    SELECT count(*) FROM old
+    """  # noqa: S608 - constants
+
+
+def _statement(text: LiteralString, table: str) -> sql.Composed:
+    return sql.SQL(text).format(sql.Identifier(table))
+
+
+def _attached(connection: psycopg.Connection, name: str) -> bool | None:
+    """Whether a detachment of the partition was interrupted; None if the table is no partition of ``events``."""
+    row = connection.execute(IS_ATTACHED, [name]).fetchone()
+    return row[0] if row else None
+
+
+def _archived_rows(connection: psycopg.Connection, name: str) -> int:
+    """The number of rows of a partition that the archive has in full.
+
+    Raises:
+        Rejected: the archive lacks some of them.
+    """
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        lift_timeout(connection)  # the comparison reads the whole partition
+        if reasons := not_archived(connection, name):
+            raise Rejected(f"the archive lacks events: {'; '.join(reasons)}", field=name)
+        return _rows(connection, name)
+
+
+def _rows(connection: psycopg.Connection, name: str) -> int:
+    with connection.transaction():
+        lift_timeout(connection)
+        ((count,),) = connection.execute(_statement("SELECT count(*) FROM {}", name)).fetchall()
+    return int(count)
+
+
+def _attach(connection: psycopg.Connection, name: str) -> None:
+    """Make a detached table a partition again."""
+    with connection.transaction():
+        since, until = connection.execute(
+            "DELETE FROM detached_partitions WHERE name = %s RETURNING since, until", [name]
+        ).fetchall()[0]
+        attach(connection, name, since, until)

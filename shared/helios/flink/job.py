@@ -1,0 +1,202 @@
+"""The graph of the job: from the log of deliveries to the topics that the projector reads."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from pyflink.common import Configuration, Duration, SimpleStringSchema, Types, WatermarkStrategy
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream.connectors.base import DeliveryGuarantee
+from pyflink.datastream.connectors.kafka import (
+    KafkaOffsetsInitializer,
+    KafkaRecordSerializationSchema,
+    KafkaSink,
+    KafkaSource,
+)
+from pyflink.datastream.formats.json import JsonRowSerializationSchema
+from pyflink.java_gateway import get_gateway
+
+from helios.flink.operators import (
+    COUNTS,
+    DEAD_LETTERS,
+    EVENTS,
+    KEYED,
+    RECORD,
+    SILENT,
+    Declarations,
+    IdentifyFunction,
+    JudgeFunction,
+    ReadFunction,
+    SilenceFunction,
+    TallyFunction,
+    TotalFunction,
+)
+from helios.messages import Topics
+
+LATENESS_SECONDS = 3
+"""How much later than the newest message of a partition an older one may be appended to it without coming after the
+deadlines of its time. A verdict that it changes afterwards is corrected."""
+
+IDLE_SECONDS = 30
+"""After how long without any message, heartbeats included, a partition no longer holds up the time of the others."""
+
+MAX_PARALLELISM = 720
+"""The largest parallelism to which a savepoint can be taken up. It can't be changed for an existing savepoint; 720 can
+be divided by most numbers of tasks."""
+
+TRANSACTION_TIMEOUT_MS = 600_000
+"""How long Kafka waits for the end of a transaction: longer than a checkpoint and a restart, at most the brokers'
+``transaction.max.timeout.ms`` (15 minutes by default)."""
+
+
+class Log(NamedTuple):
+    """The log that a job reads and writes.
+
+    Attributes:
+        brokers: the bootstrap servers.
+        topics: its topics.
+        properties: more properties of Kafka's Java client, such as those of TLS and SASL.
+    """
+
+    brokers: str
+    topics: Topics
+    properties: Mapping[str, str]
+
+
+def build(environment: StreamExecutionEnvironment, log: Log, declarations: Declarations) -> None:
+    """Add the job to an environment. Each operator has an id, under which a later version finds its state."""
+    environment.set_max_parallelism(MAX_PARALLELISM)
+    deliveries = environment.from_source(
+        _source(log),
+        # Kafka's time of a message. The time passes per partition: the slowest one decides.
+        WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(LATENESS_SECONDS)).with_idleness(
+            Duration.of_seconds(IDLE_SECONDS)
+        ),
+        "deliveries",
+        Types.STRING(),
+    ).uid("deliveries")
+    read = _named(deliveries.process(ReadFunction(declarations), output_type=KEYED), "read")
+    identified = _named(
+        read.key_by(_key, key_type=Types.STRING()).process(IdentifyFunction(declarations), output_type=KEYED),
+        "identify",
+    )
+    counts = read.get_side_output(COUNTS).union(identified.get_side_output(COUNTS))
+    tally = _named(
+        counts.key_by(_key, key_type=Types.STRING()).process(TallyFunction(declarations), output_type=KEYED), "tally"
+    )
+    totals = _named(
+        tally.key_by(_key, key_type=Types.STRING()).process(TotalFunction(declarations), output_type=RECORD), "total"
+    )
+    silence = _named(
+        totals.key_by(_one_key, key_type=Types.STRING()).process(
+            SilenceFunction(declarations), output_type=Types.STRING()
+        ),
+        "silence",
+    ).set_parallelism(1)
+    verdicts = _named(
+        identified.key_by(_key, key_type=Types.STRING())
+        .connect(silence.broadcast(SILENT))
+        .process(JudgeFunction(declarations), output_type=RECORD),
+        "judge",
+    )
+    dead_letters = read.get_side_output(DEAD_LETTERS).union(identified.get_side_output(DEAD_LETTERS))
+    for stream, topic in (
+        (identified.get_side_output(EVENTS), log.topics.events),
+        (verdicts, log.topics.verdicts),
+        (totals, log.topics.counts),
+        (dead_letters, log.topics.dead_letters),
+    ):
+        stream.sink_to(_sink(log, topic)).name(topic).uid(topic.rpartition(".")[2] + "-sink")
+
+
+def configuration(*, python: str, checkpoints: str, interval_ms: int, more: Mapping[str, str]) -> Configuration:
+    """The settings of a job.
+
+    Args:
+        python: the interpreter with PyFlink and Helios on each TaskManager.
+        checkpoints: a URL for checkpoints and savepoints.
+        interval_ms: the time between two checkpoints, with which the messages of the job become visible.
+        more: more settings, which win.
+    """
+    settings = {
+        "python.execution-mode": "thread",
+        "python.executable": python,
+        "python.client.executable": python,
+        "pipeline.object-reuse": "true",
+        "state.backend.type": "rocksdb",
+        "execution.checkpointing.mode": "EXACTLY_ONCE",
+        "execution.checkpointing.interval": f"{interval_ms} ms",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.dir": checkpoints,
+        "execution.checkpointing.savepoint-dir": checkpoints,
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.num-retained": "3",
+        "execution.checkpointing.tolerable-failed-checkpoints": "10",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        **more,
+    }
+    result = Configuration()
+    for name, value in settings.items():
+        result.set_string(name, value)
+    return result
+
+
+def environment_of(settings: Configuration) -> StreamExecutionEnvironment:
+    """An environment with these settings: that of the cluster that has started this program, or the one they name."""
+    if settings.get_string("execution.target", "") != "remote":
+        return StreamExecutionEnvironment.get_execution_environment(settings)
+    # PyFlink's own way to an environment replaces the target by a cluster in this process.
+    environment = get_gateway().jvm.org.apache.flink.streaming.api.environment.StreamExecutionEnvironment
+    return StreamExecutionEnvironment(environment(settings._j_configuration))  # noqa: SLF001 - as PyFlink itself does
+
+
+def _named(stream: Any, name: str) -> Any:
+    """An operator's name, and its id, which must never change."""
+    return stream.name(name).uid(name)
+
+
+def _key(value: tuple[str, str]) -> str:
+    return value[0]
+
+
+def _one_key(_: Any) -> str:
+    return ""
+
+
+def _source(log: Log) -> KafkaSource:
+    return (
+        KafkaSource.builder()
+        .set_bootstrap_servers(log.brokers)
+        .set_topics(log.topics.deliveries)
+        .set_group_id(f"{log.topics.deliveries}.flink")
+        .set_starting_offsets(KafkaOffsetsInitializer.earliest())
+        .set_value_only_deserializer(SimpleStringSchema())
+        .set_properties({"isolation.level": "read_committed", **log.properties})
+        .build()
+    )
+
+
+def _sink(log: Log, topic: str) -> KafkaSink:
+    """Writes rows of a key and a value in transactions, which are committed with the checkpoints."""
+    builder = (
+        KafkaSink.builder()
+        .set_bootstrap_servers(log.brokers)
+        .set_delivery_guarantee(DeliveryGuarantee.EXACTLY_ONCE)
+        .set_transactional_id_prefix(topic)
+        .set_property("transaction.timeout.ms", str(TRANSACTION_TIMEOUT_MS))
+        .set_property("compression.type", "lz4")
+        .set_property("max.request.size", str(33_554_432))
+    )
+    for name, value in log.properties.items():
+        builder = builder.set_property(name, value)
+    schema = KafkaRecordSerializationSchema.builder().set_topic(topic)
+    # PyFlink has no serialiser of one column: the key is a JSON object of the first one, and the value the second one.
+    schema.set_key_serialization_schema(
+        JsonRowSerializationSchema.Builder().with_type_info(Types.ROW_NAMED(["key"], [Types.STRING()])).build()
+    )
+    value = SimpleStringSchema()
+    second = get_gateway().jvm.org.apache.flink.python.util.PythonConnectorUtils.SecondColumnSerializationSchema
+    value._j_serialization_schema = second(value._j_serialization_schema)  # noqa: SLF001 - as PyFlink itself does
+    schema.set_value_serialization_schema(value)
+    return builder.set_record_serializer(schema.build()).build()

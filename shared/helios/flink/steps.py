@@ -1,0 +1,344 @@
+"""What the job does with one message at a time: pure functions of the message and of what is known under its key."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from helios.errors import DEFECTS
+from helios.messages import (
+    DeliveryMessage,
+    Heartbeat,
+    count_key,
+    decode_count,
+    decode_delivery,
+    decode_verdict,
+    delivery_of,
+    encode_count,
+    encode_dead_letter,
+    encode_event,
+    encode_verdict,
+    verdict_key,
+)
+from helios.model.counts import MinuteCount
+from helios.model.events import Delivery, Event, Fault, Outcome
+from helios.model.sources import Source
+from helios.normalise.replay_marks import is_replay
+from helios.reconciliation.evidence import EvidenceSet
+from helios.reconciliation.fold import Fold, is_same_record
+from helios.reconciliation.record import FlowKey, FlowRecord
+from helios.reconciliation.silence import LOOKBACK
+from helios.services.identity import KnownEvent, classify, decode_known, encode_known, known
+from helios.services.outcomes import dead_letters_of, tally
+from helios.services.reading import fault_of, internal_error_rejection, read_message
+from helios.sources.registry import CLOUDS, Sources
+
+log = logging.getLogger("helios.flink")
+
+RECONSIDER = timedelta(seconds=30)
+"""After how long a record that is deferred, because a source is silent, is looked at again."""
+
+SHARDS = 64
+"""Into how many parts the deliveries of one minute, source and type are divided before they are added up: all of them
+under one key would be counted by a single task."""
+
+KeyedText = tuple[str, str]
+"""A message with its key."""
+
+
+class Effects(NamedTuple):
+    """What follows from one delivery.
+
+    Attributes:
+        identified: the event with its identity, for ``Identify``; None if the delivery ends here.
+        event: the new event, as the key and value of a message.
+        evidence: the evidence by instance.
+        dead_letter: the dead dead_letter, as the key and value of a message.
+        counted: the count of the delivery, with the key of its part.
+        known: what is known of the identity from now on; None: no more than before.
+    """
+
+    identified: KeyedText | None = None
+    event: KeyedText | None = None
+    evidence: Sequence[KeyedText] = ()
+    dead_letter: KeyedText | None = None
+    counted: KeyedText | None = None
+    known: str | None = None
+
+
+class Identified(msgspec.Struct, frozen=True, array_like=True):
+    """A readable delivery on its way to the task that knows its identity.
+
+    Attributes:
+        event: the event in it.
+        replayed: whether Helios itself has sent it.
+        message: the message of the log: the dead dead_letter of a contradiction has its body.
+    """
+
+    event: Event
+    replayed: bool
+    message: DeliveryMessage
+
+
+class InstanceEvidence(msgspec.Struct, frozen=True, array_like=True):
+    """Evidence on its way to the task that has the record of its flow instance."""
+
+    flow: str
+    key: str
+    evidence_set: EvidenceSet
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_identified = msgspec.json.Decoder(Identified).decode
+_decode_evidence = msgspec.json.Decoder(InstanceEvidence).decode
+_decode_silent = msgspec.json.Decoder(dict[str, list[Source]]).decode
+
+
+class Read:
+    """Reads the messages of the log."""
+
+    def __init__(self, sources: Sources = CLOUDS) -> None:
+        self._sources = sources
+
+    def __call__(self, value: str, at: datetime) -> Effects:
+        """The event in a message, or the dead dead_letter that it becomes. A heartbeat has no effects.
+
+        Args:
+            value: the value of a message of ``deliveries``.
+            at: the log's time of the message.
+        """
+        try:
+            message = decode_delivery(value)
+        except msgspec.MsgspecError as error:
+            return _rejected(_foreign(value, at, error))
+        if isinstance(message, Heartbeat):
+            return Effects()
+        try:
+            reading = read_message(message, self._sources)
+        except DEFECTS as error:  # a body that is no base64
+            return _rejected(_foreign(value, at, error))
+        if isinstance(reading.content, Fault):
+            return _rejected(replace(reading.delivery, fault=reading.content))
+        event = reading.content
+        identified = Identified(event, is_replay(reading.delivery), message)
+        return Effects(identified=(identity_key(event), _encode(identified).decode()))
+
+
+def identity_key(event: Event) -> str:
+    """The identity of an event as text: JSON, because any of its parts may contain any character."""
+    return _encode(event.key).decode()
+
+
+class Identify:
+    """Decides what each delivery of an identity is, and extracts its evidence."""
+
+    def __init__(self, fold: Fold, sources: Sources = CLOUDS, *, horizon: timedelta) -> None:
+        """Take the declarations.
+
+        Args:
+            fold: extracts evidence.
+            sources: the declared sources.
+            horizon: how long an identity is known.
+        """
+        self._fold = fold
+        self._sources = sources
+        self._horizon = horizon
+
+    def __call__(self, identified: str, known_before: str | None) -> Effects:
+        """What follows from a delivery, given what is known of its identity."""
+        item = _decode_identified(identified)
+        event, message = item.event, item.message
+        try:
+            original = None if known_before is None else decode_known(known_before)
+            outcome = classify(event, original, horizon=None if message.accept else self._horizon)
+            return self._effects(item, outcome, known(event) if outcome.status == "stored" else None)
+        except DEFECTS as defect:
+            delivery = delivery_of(message, self._sources)
+            return _rejected(replace(delivery, fault=fault_of(internal_error_rejection(delivery, defect))))
+
+    def _effects(self, item: Identified, outcome: Outcome, known_now: KnownEvent | None) -> Effects:
+        event = item.event
+        is_evidence = outcome.status != "rejected" and not (item.replayed and outcome.status == "duplicate")
+        evidence = self._fold.evidence([event]) if is_evidence else {}
+        dead_letters = (
+            dead_letters_of([delivery_of(item.message, self._sources)], [outcome])
+            if outcome.status in {"contradictory", "rejected"}
+            else []
+        )
+        return Effects(
+            event=(identity_key(event), encode_event(event).decode()) if known_now else None,
+            evidence=[
+                (_instance_key(identity), _encode(InstanceEvidence(*identity, evidence_set)).decode())
+                for identity, evidence_set in evidence.items()
+            ],
+            dead_letter=next(
+                ((dead_letter.fingerprint, encode_dead_letter(dead_letter).decode()) for dead_letter in dead_letters),
+                None,
+            ),
+            counted=_count(_bare(event), outcome, shard=event.digest),
+            known=encode_known(known_now).decode() if known_now else None,
+        )
+
+
+class Judge:
+    """Keeps the record of each flow instance."""
+
+    def __init__(self, fold: Fold, *, horizon: timedelta) -> None:
+        """Take the declarations.
+
+        Args:
+            fold: turns evidence into records.
+            horizon: how long a record is stored after the last arrival of its evidence.
+        """
+        self._fold = fold
+        self._horizon = horizon
+
+    def add(self, evidence: str, stored: str | None) -> FlowRecord | None:
+        """The record with more evidence; None if evaluating it triggers a bug in Helios.
+
+        The record then stays as it was, and the stack trace is logged: raising would stop the job at this message until
+        the bug is fixed. The event is stored, and a recompute after the fix finds it.
+
+        Args:
+            evidence: from ``Identify``.
+            stored: the record before; None: there is none.
+        """
+        item = _decode_evidence(evidence)
+        before = decode_verdict(stored) if stored else None
+        try:
+            return self._fold.add(before, (item.flow, item.key), item.evidence_set)
+        except DEFECTS as defect:
+            log.error("internal error", exc_info=defect, extra={"flow": item.flow, "key": item.key})
+            return None
+
+    def expire(self, stored: str, now: datetime, silent: str | None) -> tuple[FlowRecord, bool]:
+        """The record at a moment, and whether its deadline has changed it.
+
+        Args:
+            stored: the record before.
+            now: the time up to which the log has been read.
+            silent: from ``Silence``; None: no source is silent.
+        """
+        before = decode_verdict(stored)
+        if not before.waiting or before.flow not in self._fold.evaluators or now < self._fold.deadline(before):
+            return before, False
+        sources = set(_decode_silent(silent).get(before.flow, [])) if silent else set()
+        after = self._fold.expire(before, now=now, silent=sources)
+        return (before, False) if is_same_record(before, after) else (after, True)
+
+    def deadline(self, record: FlowRecord) -> datetime | None:
+        """From when on ``expire`` may change a record; None: no deadline does."""
+        return self._fold.deadline(record) if record.waiting else None
+
+    def forget_at(self, record: FlowRecord) -> datetime:
+        """When to remove the record."""
+        return max(item.received_at for item in record.evidence_set.items) + self._horizon
+
+
+def encode_record(record: FlowRecord) -> KeyedText:
+    """The key and the value of a message of ``verdicts``; the value is also the state of ``Judge``."""
+    return verdict_key(record), encode_verdict(record).decode()
+
+
+class Totals:
+    """Adds up counts."""
+
+    @staticmethod
+    def add(count: str, stored: str | None) -> str:
+        """The sum of a count and of what was counted under the same key before."""
+        added = decode_count(count)
+        if stored:
+            added.add(decode_count(stored))
+        return encode_count(added).decode()
+
+    @staticmethod
+    def key(count: str) -> str:
+        """The key of the whole count to which a part belongs, and of the message of ``counts``."""
+        return count_key(decode_count(count))
+
+    @staticmethod
+    def forget_at(count: str) -> datetime:
+        """When the count of a minute is no longer needed: no delivery of that minute is still on its way."""
+        return decode_count(count).minute + timedelta(days=1)
+
+
+class Silence:
+    """Finds the sources that are silent while others send."""
+
+    def __init__(self, fold: Fold) -> None:
+        self._fold = fold
+
+    def __call__(self, counts: Mapping[str, str], now: datetime) -> str:
+        """By flow, the sources whose legs are not missing yet, as JSON.
+
+        Args:
+            counts: the counts since ``now - LOOKBACK``, by their keys.
+            now: the moment in question.
+        """
+        minutes: dict[tuple[datetime, Source], int] = {}
+        for text in counts.values():
+            count = decode_count(text)
+            slot = (count.minute, count.source)
+            minutes[slot] = minutes.get(slot, 0) + count.stored
+        rows = [
+            MinuteCount(minute=minute, source=source, stored=stored, duplicate=0, contradictory=0, rejected=0)
+            for (minute, source), stored in sorted(minutes.items())
+        ]
+        silent = self._fold.silent_sources(rows, now)
+        return _encode({flow: sorted(sources) for flow, sources in sorted(silent.items()) if sources}).decode()
+
+    @staticmethod
+    def minute(count: str) -> datetime:
+        """The minute of a count."""
+        return decode_count(count).minute
+
+    @staticmethod
+    def is_over(count: str, now: datetime) -> bool:
+        """Whether a count is older than what silence depends on."""
+        return decode_count(count).minute < now - LOOKBACK - timedelta(minutes=1)
+
+
+def moment(milliseconds: int) -> datetime:
+    """Flink's time: milliseconds since 1970, UTC."""
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
+
+
+def milliseconds_after(at: datetime) -> int:
+    """The first of Flink's times that is not before a moment."""
+    return -(-(at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
+
+
+def _instance_key(identity: FlowKey) -> str:
+    """The name of a flow has no slash."""
+    return "/".join(identity)
+
+
+def _foreign(value: str, at: datetime, error: Exception) -> Delivery:
+    """A delivery for a message that no edge wrote, with the reason: nothing that is in the log is dropped."""
+    fault = Fault(reason=f"is no message of an edge of Helios: {error}", field="body", status=400)
+    return Delivery(channel="webhook", body=value.encode(), received_at=at, fault=fault)
+
+
+def _rejected(delivery: Delivery) -> Effects:
+    """The dead dead_letter of a delivery with a fault."""
+    fault = delivery.fault
+    assert fault  # noqa: S101 - the callers set it; for mypy
+    outcome = Outcome(status="rejected", reason=fault.reason, field=fault.field, http_status=fault.status)
+    (dead_letter,) = dead_letters_of([delivery], [outcome])
+    return Effects(
+        dead_letter=(dead_letter.fingerprint, encode_dead_letter(dead_letter).decode()),
+        counted=_count(delivery, outcome, shard=dead_letter.fingerprint),
+    )
+
+
+def _bare(event: Event) -> Delivery:
+    """A delivery with what counting a readable one needs."""
+    return Delivery(channel="webhook", body=b"", received_at=event.received_at)
+
+
+def _count(delivery: Delivery, outcome: Outcome, *, shard: str) -> KeyedText:
+    (count,) = tally([delivery], [outcome])
+    return f"{int(shard[:8], 16) % SHARDS}/{count_key(count)}", encode_count(count).decode()

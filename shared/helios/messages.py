@@ -1,0 +1,228 @@
+"""The messages of the log: its topics, and the key and the JSON value of each message.
+
+=================  =========================================  ===========================================
+topic              key                                        value
+=================  =========================================  ===========================================
+``deliveries``     ``delivery_key``                           ``DeliveryMessage`` or ``Heartbeat``
+``events``         as the delivery's                          ``Event``: every event, once
+``verdicts``       ``verdict_key``                            ``FlowRecord``: compacted, the latest counts
+``counts``         ``count_key``                              ``Count``: compacted, the largest counts
+``dead-letters``   the fingerprint                            ``DeadLetterMessage``
+=================  =========================================  ===========================================
+
+The edges write deliveries, the job reads them and writes the other topics, and the projector reads those. All values
+are JSON: any tool that reads Kafka shows them, and a release adds fields without breaking older readers.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from helios.model.counts import Count
+from helios.model.dead_letters import DeadLetter, fingerprint_of
+from helios.model.events import Channel, Delivery, Event, Fault
+from helios.model.sources import Source
+from helios.reconciliation.fold import decode_record, encode_record
+from helios.reconciliation.record import FlowKey, FlowRecord
+from helios.sources.registry import Sources
+
+
+class Topics(NamedTuple):
+    """The names of the topics."""
+
+    deliveries: str
+    events: str
+    verdicts: str
+    counts: str
+    dead_letters: str
+
+
+def topics(prefix: str) -> Topics:
+    """The topics of a deployment, whose names begin with its prefix."""
+    return Topics(*(f"{prefix}.{name}" for name in ("deliveries", "events", "verdicts", "counts", "dead-letters")))
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The bytes of a body: as text, which people can read, or in base64 if they are no UTF-8."""
+
+    text: str | None = None
+    base64: str | None = None
+
+    @classmethod
+    def of(cls, body: bytes) -> "Body":
+        """Take the bytes."""
+        try:
+            return cls(text=body.decode())
+        except UnicodeDecodeError:
+            return cls(base64=base64.b64encode(body).decode())
+
+    def bytes(self) -> bytes:
+        """The bytes.
+
+        Raises:
+            ValueError: the base64 is invalid.
+        """
+        return (self.text or "").encode() if self.base64 is None else binascii.a2b_base64(self.base64)
+
+
+class DeliveryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="delivery"):
+    """A delivery as an edge received it, after redaction. Attributes not listed mean what they mean in ``Delivery``.
+
+    Attributes:
+        received_at: when the edge received it, UTC: the log's own time of a message is later.
+        source: the declared source that proved to have sent it; absent for the channels of the clouds.
+        event: the event in it, if redaction changed the body so that it can't be read from there; otherwise absent.
+        fault: why an edge could not read it; otherwise absent.
+        accept: whether an event beyond the identity horizon is stored, because a person has decided so.
+    """
+
+    channel: Channel
+    body: Body
+    received_at: datetime
+    headers: Mapping[str, str] = {}
+    source: Source | None = None
+    event: Event | None = None
+    fault: Fault | None = None
+    accept: bool = False
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="heartbeat"):
+    """Says that time has passed: without it, the deadlines of a log that has gone quiet would not pass.
+
+    Attributes:
+        at: the time, UTC. Deliveries that were received earlier, and are still to come, are late by the delay between
+            an edge's receipt and its append.
+    """
+
+    at: datetime
+
+
+class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A dead letter.
+
+    Attributes:
+        dead_letter: all of it but the body, which is empty here.
+        body: the body.
+    """
+
+    dead_letter: DeadLetter
+    body: Body
+
+
+_encode = msgspec.json.Encoder().encode
+_deliveries: msgspec.json.Decoder[DeliveryMessage | Heartbeat] = msgspec.json.Decoder(DeliveryMessage | Heartbeat)
+_decode_dead_letter = msgspec.json.Decoder(DeadLetterMessage).decode
+
+
+def encode_delivery(
+    delivery: Delivery, *, event: Event | None = None, fault: Fault | None = None, accept: bool = False
+) -> bytes:
+    """The value of a message of ``deliveries``; see ``DeliveryMessage``."""
+    return _encode(
+        DeliveryMessage(
+            channel=delivery.channel,
+            body=Body.of(delivery.body),
+            received_at=delivery.received_at,
+            headers=delivery.headers,
+            source=delivery.declaration.name if delivery.declaration else None,
+            event=event,
+            fault=fault,
+            accept=accept,
+        )
+    )
+
+
+def encode_heartbeat(at: datetime) -> bytes:
+    """The value of a heartbeat."""
+    return _encode(Heartbeat(at=at))
+
+
+def decode_delivery(value: bytes | str) -> DeliveryMessage | Heartbeat:
+    """What a message of ``deliveries`` holds.
+
+    Raises:
+        msgspec.MsgspecError: no edge wrote this value.
+    """
+    return _deliveries.decode(value)
+
+
+def delivery_of(message: DeliveryMessage, sources: Sources) -> Delivery:
+    """The delivery in a message.
+
+    Args:
+        message: the message.
+        sources: has the declaration of the source that sent it. Without one, the delivery has a fault that says so.
+    """
+    declaration = sources.declared.get(message.source) if message.source else None
+    fault = message.fault
+    if message.source and declaration is None and fault is None:
+        fault = Fault(reason=f"comes from {message.source!r}: {sources.expected()}", field="source", status=400)
+    return Delivery(
+        channel=message.channel,
+        body=message.body.bytes(),
+        received_at=message.received_at,
+        headers=message.headers,
+        fault=fault,
+        declaration=declaration,
+    )
+
+
+def delivery_key(delivery: Delivery, event: Event | None, flows: list[FlowKey]) -> str:
+    """The key of a delivery, which decides its partition: the events of an instance are in one.
+
+    It is the key of the first instance that the event belongs to, otherwise the identity of the event; of an unreadable
+    delivery, its fingerprint.
+    """
+    if event is None:
+        return fingerprint_of(delivery)
+    return flows[0][1] if flows else "/".join(event.key)
+
+
+encode_event = _encode
+"""The value of a message of ``events``."""
+
+decode_event = msgspec.json.Decoder(Event).decode
+"""The event in a message of ``events``. Raises msgspec.MsgspecError for anything else."""
+
+encode_verdict = encode_record
+decode_verdict = decode_record
+
+
+def verdict_key(record: FlowRecord) -> str:
+    """The key of a verdict: its flow and its key. The name of a flow has no slash."""
+    return "/".join(record.identity)
+
+
+encode_count = _encode
+"""The value of a message of ``counts``: all deliveries of its minute, source and type so far, not only the latest.
+
+So the largest count is the right one, however often a message is read or written again.
+"""
+
+decode_count = msgspec.json.Decoder(Count).decode
+"""The count in a message of ``counts``. Raises msgspec.MsgspecError for anything else."""
+
+
+def count_key(count: Count) -> str:
+    """The key of a count: its minute, source and type."""
+    return f"{count.minute:%Y-%m-%dT%H:%MZ}/{count.source}/{count.type}"
+
+
+def encode_dead_letter(dead_letter: DeadLetter) -> bytes:
+    """The value of a message of ``dead-letters``."""
+    return _encode(DeadLetterMessage(dead_letter=replace(dead_letter, body=b""), body=Body.of(dead_letter.body)))
+
+
+def decode_dead_letter(value: bytes | str) -> DeadLetter:
+    """The dead letter in a message of ``dead-letters``.
+
+    Raises:
+        msgspec.MsgspecError, ValueError: no job wrote this value.
+    """
+    message = _decode_dead_letter(value)
+    return replace(message.dead_letter, body=message.body.bytes())

@@ -1,0 +1,134 @@
+"""Erasing what Helios stores about one customer or another value, and the receipt for it."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import re
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from helios.errors import ConfigurationError
+
+COLUMNS: Final = ("customer_id", "order_id")
+"""The fields of an event by which its events are found with an index; any other field is a path of the payload."""
+
+OUTSIDE: Final = (
+    "backups of the database, and its write-ahead log until it is recycled",
+    "versions and copies of the archive's files, if the bucket keeps them",
+    "messages in Kafka until the topic is compacted (cleanup.policy=compact), and in the systems that read it",
+    "what was replayed to webhooks and topics, queues and dead letters of the clouds, and logs of other systems",
+)
+"""Where the value may still be, and Helios can't erase it."""
+
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
+
+
+class Selector(msgspec.Struct, frozen=True):
+    """Which events are erased: those with this value in this field.
+
+    Attributes:
+        field: ``customer_id``, ``order_id``, or a path of the payload such as ``customer.email``.
+        value: the exact value, as text.
+    """
+
+    field: str
+    value: str
+
+    @property
+    def is_column(self) -> bool:
+        """Whether the field is a column, and not a path of the payload."""
+        return self.field in COLUMNS
+
+    def digest(self, secret: str) -> str:
+        """The value as a keyed digest: it names the erasure without the value."""
+        return hmac.new(secret.encode(), f"{self.field}={self.value}".encode(), hashlib.sha256).hexdigest()
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What was erased, and where the value is still found.
+
+    Attributes:
+        field: the field whose value was erased.
+        subject: the keyed digest of the value.
+        at: when the erasure ended, UTC.
+        actor: the user who requested it.
+        removed: the number of removed rows and messages, by place.
+        left: the number of rows in which a scan found the value afterwards, by place. Empty: none.
+        outside: where the value may still be, out of Helios' reach.
+        signature: HMAC-SHA256 with HELIOS_ERASURE_SECRET over the other fields.
+    """
+
+    field: str
+    subject: str
+    at: datetime
+    actor: str
+    removed: dict[str, int]
+    left: dict[str, int]
+    outside: tuple[str, ...] = OUTSIDE
+    signature: str = ""
+
+    def signed(self, secret: str) -> "Receipt":
+        """The receipt with its signature."""
+        return msgspec.structs.replace(self, signature=self._signature(secret))
+
+    def is_authentic(self, secret: str) -> bool:
+        """Whether the signature is that of this receipt."""
+        return hmac.compare_digest(self.signature, self._signature(secret))
+
+    def _signature(self, secret: str) -> str:
+        fields = msgspec.json.encode(msgspec.structs.replace(self, signature=""), order="sorted")
+        return hmac.new(secret.encode(), fields, hashlib.sha256).hexdigest()
+
+
+def selector(field: str, value: str) -> Selector:
+    """The selector of a field and a value.
+
+    Raises:
+        ConfigurationError: one of them is empty.
+    """
+    if not value or not all(field.split(".")):
+        raise ConfigurationError("A field and a value are required, such as: --field customer.email=ada@example.com")
+    return Selector(field, value)
+
+
+def spellings(value: str) -> list[str]:
+    """The value as it may be written in JSON: as it is, and with its characters escaped."""
+    return list(dict.fromkeys([value, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]]))
+
+
+def mentions(content: bytes, value: str) -> bool:
+    """Whether a body has the value as a whole word, also within a part that is encoded in Base64."""
+    word = b"|".join(re.escape(spelling.encode()) for spelling in spellings(value))
+    pattern = re.compile(rb"(?<![\w-])(?:" + word + rb")(?![\w-])")
+    return bool(pattern.search(content)) or any(
+        pattern.search(decoded) for part in _BASE64.findall(content) if (decoded := _decoded(part))
+    )
+
+
+def needles(value: str) -> list[bytes]:
+    """Texts of which a body has at least one wherever it ``mentions`` a value: the value as it is, and in Base64.
+
+    They narrow a search before ``mentions`` confirms it. In Base64 the value looks different at each of three offsets;
+    the characters that it shares with its neighbours are left out.
+    """
+    words = [spelling.encode() for spelling in spellings(value)]
+    encoded = [
+        base64.b64encode(bytes(offset) + word)[(offset * 8 + 5) // 6 : (offset + len(word)) * 8 // 6]
+        for word in words
+        for offset in range(3)
+    ]
+    # The URL-safe alphabet differs in two characters, which are rarely part of an id.
+    safe = [text.replace(b"+", b"-").replace(b"/", b"_") for text in encoded]
+    return list(dict.fromkeys([*words, *(text for text in (*encoded, *safe) if text)]))
+
+
+def _decoded(part: bytes) -> bytes | None:
+    try:
+        padded = part.rstrip(b"=") + b"=" * (-len(part.rstrip(b"=")) % 4)
+        return base64.b64decode(padded, altchars=b"-_" if b"-" in part or b"_" in part else None, validate=True)
+    except binascii.Error:
+        return None

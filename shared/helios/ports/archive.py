@@ -1,0 +1,120 @@
+"""The archive: its manifest, the object store, and the files."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Protocol
+
+from helios.model.archive import ArchiveFile, Contents, FileFilter, LocalFile
+from helios.model.sources import Source
+
+
+class ObjectStore(Protocol):
+    """Files under one URL. Every method raises Retryable when the store can't be reached."""
+
+    def put(self, path: str, file: Path) -> None:
+        """Store a file. A reader sees all of it or nothing."""
+
+    def fetch(self, path: str, target: Path) -> str | None:
+        """Copy a file to this machine, and return its SHA-256 in hex; None if it does not exist."""
+
+    def delete(self, path: str) -> None:
+        """Remove a file, if it exists."""
+
+    def paths(self) -> set[str]:
+        """Every file of the archive."""
+
+
+class ArchiveFormat(Protocol):
+    """Writes and reads files of events."""
+
+    def write(self, source: Source, day: date, known: Sequence[ArchiveFile], folder: Path) -> list[LocalFile]:
+        """Write the events in Postgres of one source and day that are in none of the known files.
+
+        Args:
+            source: the source of the events.
+            day: the UTC day on which they were received.
+            known: the files of that day.
+            folder: an empty folder for the new files.
+
+        Returns:
+            The new files, without any if all events are known.
+
+        Raises:
+            Retryable: Postgres or the archive can't be read.
+        """
+
+    def contents(self, file: Path) -> Contents | None:
+        """What a file on this machine contains; None if it is not a readable file of events."""
+
+    def rows(self, files: Sequence[ArchiveFile]) -> Iterator[tuple[object, ...]]:
+        """The events of some files, as text or None in the order of the columns of ``hot_events``.
+
+        Raises:
+            Retryable: the archive can't be read.
+        """
+
+
+class ArchiveTurn(Protocol):
+    """Changes the manifest. One process has the turn at a time. Every method raises Retryable as the store does."""
+
+    def pending_days(self, now: datetime, *, recheck: bool = False) -> list[date]:
+        """The days in Postgres that are over and are still to be compared with the archive, the oldest first.
+
+        Args:
+            now: decides which days are over.
+            recheck: also the days that have been compared.
+        """
+
+    def hot_contents(self, day: date) -> dict[Source, Contents]:
+        """What Postgres has of one day, by source."""
+
+    def files(self, day: date, source: Source) -> list[ArchiveFile]:
+        """The verified files of one day and source."""
+
+    def begin(self, files: Sequence[ArchiveFile]) -> None:
+        """List files that are about to be written. A run that finds them unverified removes them."""
+
+    def complete(self, files: Sequence[LocalFile], *, replaced: Sequence[str] = (), now: datetime) -> None:
+        """Make files readable, and those that they replace unreadable, in one transaction."""
+
+    def finish_day(self, day: date, now: datetime) -> None:
+        """Record that a day has been compared with the archive."""
+
+    def unreadable(self) -> list[str]:
+        """The files that are listed, but not readable: an interrupted run or an erasure has left them."""
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Remove unreadable files from the manifest, after they were removed from the object store."""
+
+    def restore(self, since: date, until: date, rows: Iterable[Sequence[object]], expected: Contents) -> str:
+        """Make a partition for the days from ``since`` to before ``until``, and fill it, in one transaction.
+
+        Args:
+            since: the first day.
+            until: the day after the last one.
+            rows: the events of the archive, as ``ArchiveFormat.rows`` gives them.
+            expected: what they have to contain.
+
+        Returns:
+            The name of the partition.
+
+        Raises:
+            Rejected: Postgres has some of these days.
+            Retryable: the events differ from ``expected``, or the store can't be reached. Nothing was restored.
+        """
+
+
+class Manifest(Protocol):
+    """The list of the archive's files. Every method raises Retryable when the store can't be reached."""
+
+    def turn(self, *, patience_seconds: float = 0) -> AbstractContextManager[ArchiveTurn | None]:
+        """Begin to change the archive; None if another process does.
+
+        Args:
+            patience_seconds: how long to wait for another process.
+        """
+
+    def files(self, where: FileFilter) -> list[ArchiveFile]:
+        """The readable files, by day, source and path."""

@@ -1,0 +1,59 @@
+"""Erasing events: the database, the files of the archive, and the messages in Kafka."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from helios.model.archive import ArchiveFile, LocalFile
+from helios.model.audit import AuditEntry
+from helios.model.erasure import Selector
+from helios.model.events import Event
+
+
+class ErasureStore(Protocol):
+    """Erases from the database. Every method raises Retryable when it can't be reached."""
+
+    def events(self, selector: Selector) -> list[Event]:
+        """The events in the database that a selector finds."""
+
+    def mark(self, events: Collection[Event]) -> None:
+        """Mark the identities of events as erased: a delivery of one of them is a duplicate from then on."""
+
+    def remove(
+        self, selector: Selector, events: Collection[Event], instances: Collection[tuple[str, str]], *, dry_run: bool
+    ) -> dict[str, int]:
+        """Remove events and what was made of them, in one transaction, and return the number of rows by table.
+
+        Args:
+            selector: names the value, which other rows may mention.
+            events: the events, in the database or in the archive.
+            instances: the flow instances to which they belong.
+            dry_run: count, and remove nothing.
+        """
+
+    def scan(self, selector: Selector) -> dict[str, int]:
+        """The number of rows of each table that mention the value, of tables with one."""
+
+    def record(self, entry: AuditEntry) -> None:
+        """Add an entry to the audit log."""
+
+
+class ErasureFiles(Protocol):
+    """Erases from files of the archive. Every method raises Retryable when one can't be read."""
+
+    def matching(self, file: ArchiveFile, selector: Selector) -> list[Event]:
+        """The events of a file that a selector finds."""
+
+    def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
+        """Write a file again, without the events that a selector finds; no file if nothing is left."""
+
+
+class Tombstones(Protocol):
+    """Erases messages."""
+
+    def erase(self, events: Sequence[Event]) -> int:
+        """Send a message without a value for the key of each event, and return the number of keys.
+
+        Raises:
+            Retryable: some were not acknowledged. Sending them again is safe.
+        """

@@ -1,0 +1,119 @@
+"""What the core requires of the log: to append deliveries, and to read what the job has made of them, each once."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from helios.model.counts import Count
+from helios.ports.pending import Pending
+
+Partition = tuple[str, int]
+"""The name of a topic, and the number of a partition of it."""
+
+
+class Progress(NamedTuple):
+    """How far a partition is read.
+
+    Attributes:
+        since: the first offset that was not read before.
+        until: the first offset that is not read now.
+    """
+
+    since: int
+    until: int
+
+
+class LogMessage(NamedTuple):
+    """A message of the log; ``value`` is None for a tombstone."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+
+
+class DeliveryLog(Protocol):
+    """Appends messages to the deliveries of the log."""
+
+    def append(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Append messages, each a key and a value, and return once every one is on all replicas that are in sync.
+
+        Raises:
+            Retryable: some of them may not be in the log. To append them again is safe.
+        """
+
+    def probe(self) -> None:
+        """Return if the log answers now; raise Retryable if it does not."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class Heartbeats(Protocol):
+    """Says in every partition of the deliveries that time has passed."""
+
+    def send(self, at: datetime) -> None:
+        """Append a heartbeat to each partition.
+
+        Raises:
+            Retryable: some partitions may have none.
+        """
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
+class LogReader(Protocol):
+    """Reads what the job has committed, in the order of each partition. Several readers divide the partitions."""
+
+    def read(self, *, limit: int, seconds: float) -> list[LogMessage]:
+        """The next messages: at most ``limit``, and none if none arrives for so long.
+
+        Raises:
+            Retryable: the log can't be reached, or the offsets can't be read. The reader is no longer usable.
+        """
+
+    def since(self, partition: Partition) -> int:
+        """The offset from which on the messages of a partition are read that no transaction has included yet.
+
+        Raises:
+            Retryable: another reader has the partition now.
+        """
+
+    def commit(self, progress: Mapping[Partition, Progress]) -> None:
+        """Take that these messages are stored. Where the next reader begins, ``LogOffsets`` alone says."""
+
+    def close(self) -> None:
+        """Give the partitions back, and close the connections."""
+
+
+class LogOffsets(Protocol):
+    """How far the log was read, as the store knows it."""
+
+    def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The first message of each partition that was not read; partitions that were never read are left out.
+
+        Raises:
+            Retryable: the store can't be reached.
+        """
+
+
+class LogWriter(Protocol):
+    """The part of a unit of work that says what was read of the log."""
+
+    def advance(self, progress: Mapping[Partition, Progress]) -> None:
+        """Begin to move offsets.
+
+        Raises:
+            ConflictError: here or later in the unit of work: an offset is not at ``since``. Another projector has read
+                the partition.
+        """
+
+    def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
+        """Begin to take counts of all deliveries so far; the result is what they add to the known ones.
+
+        A count that is smaller than the known one is older, and adds nothing.
+
+        Args:
+            counts: with distinct keys, sorted by (minute, source, type).
+        """

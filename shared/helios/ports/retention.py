@@ -1,0 +1,31 @@
+"""Making the store smaller."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+from helios.model.retention import Topic
+
+
+class RetentionStore(Protocol):
+    """Removes what is older than its limit. Every method raises Retryable when the store can't be reached."""
+
+    def remove(self, topic: Topic, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` rows of each table of a topic, and return how many were removed."""
+
+    def condense(self, unit: Literal["hour", "day"], *, before: datetime, limit: int) -> int:
+        """Add at most ``limit`` sums of each table to the sum of their hour or day, and return how many were added."""
+
+    def expired_partitions(self, before: datetime) -> Sequence[str]:
+        """The names of the partitions whose events were all received before a time, the oldest first."""
+
+    def drop_partition(self, name: str, *, archived: bool) -> None:
+        """Drop a partition, while events are stored in the others.
+
+        Args:
+            name: one of ``expired_partitions``.
+            archived: drop it only if the archive has all of its events.
+
+        Raises:
+            Rejected: the archive lacks events of the partition.
+        """

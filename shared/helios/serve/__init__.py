@@ -1,0 +1,1 @@
+"""``helios serve``: all of Helios under one supervisor."""

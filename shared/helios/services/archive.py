@@ -1,0 +1,179 @@
+"""Copies events to the archive, checks it, and brings events back."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from helios.errors import HeliosError, Rejected, Retryable
+from helios.model.archive import ArchiveFile, Contents, FileFilter, Finding, LocalFile, RunResult, total
+from helios.model.sources import Source
+from helios.ports.archive import ArchiveFormat, ArchiveTurn, Manifest, ObjectStore
+from helios.ports.leases import PATIENCE_SECONDS
+
+log = logging.getLogger("helios.archive")
+
+
+class ArchiveBusyError(HeliosError):
+    """Another process changes the archive. The command can be repeated when that process has ended."""
+
+
+class Archive:
+    """The archive of one database."""
+
+    def __init__(self, manifest: Manifest, objects: ObjectStore, files: ArchiveFormat) -> None:
+        """Take the ports.
+
+        Args:
+            manifest: lists the files.
+            objects: holds them.
+            files: writes and reads them.
+        """
+        self.manifest = manifest
+        self.objects = objects
+        self.files = files
+
+    def run(self, now: datetime, *, recheck: bool = False, patience_seconds: float = 0) -> RunResult:
+        """Copy the events of every day that is over, and read each file back.
+
+        Each step can be interrupted. A file is listed before it is written, so that the next run finds and removes what
+        an interrupted one has left; readers use it only after it was read back and compared. A day that was copied is
+        compared with Postgres once more two days later, and events that were stored in between are added as another
+        file: nothing is removed from the archive.
+
+        Args:
+            now: decides which days are over.
+            recheck: compare all days in Postgres, also those that were copied.
+            patience_seconds: how long to wait for another process that changes the archive.
+
+        Raises:
+            Retryable: Postgres or the archive can't be reached, or a file differs from what was written. The next run
+                does the rest.
+        """
+        with self.manifest.turn(patience_seconds=patience_seconds) as turn:
+            if turn is None:
+                return RunResult(busy=True)
+            removed = self.remove_unreadable(turn)
+            days, written = turn.pending_days(now, recheck=recheck), list[ArchiveFile]()
+            for day in days:
+                for source, hot in turn.hot_contents(day).items():
+                    written += self._copy(turn, source, day, hot, now)
+                turn.finish_day(day, now)
+        result = RunResult(
+            days=len(days), files=len(written), rows=sum(file.contents.rows for file in written), removed=removed
+        )
+        if days or removed:
+            log.info("archived", extra={"days": result.days, "files": result.files, "rows": result.rows})
+        return result
+
+    def verify(self, where: FileFilter) -> Iterator[tuple[ArchiveFile, Finding | None]]:
+        """Read files in full, and compare each with the manifest.
+
+        Yields:
+            Each file, and what is wrong with it: it is missing, its bytes have changed, or its rows have.
+
+        Raises:
+            Retryable: Postgres or the archive can't be reached.
+        """
+        with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
+            for file in self.manifest.files(where):
+                reason = self._difference(file, Path(folder) / "file.parquet")
+                yield file, Finding(file.path, reason) if reason else None
+
+    def unlisted(self) -> list[str]:
+        """The files in the object store that the manifest does not list: no reader uses them.
+
+        Raises:
+            ArchiveBusyError: another process changes the archive.
+            Retryable: Postgres or the archive can't be reached.
+        """
+        with self.own_turn() as turn:
+            listed = {file.path for file in self.manifest.files(FileFilter())}
+            return sorted(self.objects.paths() - listed - set(turn.unreadable()))
+
+    def restore(self, since: date, until: date) -> tuple[str, int]:
+        """Bring the events of some days back to Postgres, as a partition of their own.
+
+        Args:
+            since: the first day.
+            until: the last day.
+
+        Returns:
+            The name of the partition, and the number of its events.
+
+        Raises:
+            Rejected: the archive has no event of these days, or Postgres has some of the days.
+            ArchiveBusyError: another process changes the archive.
+            Retryable: Postgres or the archive can't be reached, or a file has changed. Nothing was restored.
+        """
+        with self.own_turn() as turn:
+            files = [file for file in self.manifest.files(FileFilter()) if since <= file.day <= until]
+            if not files:
+                raise Rejected(f"The archive has no event of {since} to {until}", field="--since")
+            expected = total(file.contents for file in files)
+            name = turn.restore(since, until + timedelta(days=1), self.files.rows(files), expected)
+        return name, expected.rows
+
+    @contextmanager
+    def own_turn(self) -> Iterator[ArchiveTurn]:
+        """Begin to change the archive.
+
+        Raises:
+            ArchiveBusyError: another process does.
+        """
+        with self.manifest.turn(patience_seconds=PATIENCE_SECONDS) as turn:
+            if turn is None:
+                raise ArchiveBusyError("Another process changes the archive now. Repeat the command in a few minutes.")
+            yield turn
+
+    def remove_unreadable(self, turn: ArchiveTurn) -> int:
+        """Remove the files that an interrupted run has left, and those that were replaced; return their number."""
+        paths = turn.unreadable()
+        for path in paths:
+            self.objects.delete(path)
+        turn.forget(paths)
+        return len(paths)
+
+    def store(
+        self, turn: ArchiveTurn, files: Sequence[LocalFile], *, replaced: Sequence[str] = (), now: datetime
+    ) -> None:
+        """List files, write them, read them back, and make them readable in place of those that they replace.
+
+        Raises:
+            Retryable: a file differs from what was written, or the archive can't be reached. No new file is readable.
+        """
+        turn.begin([file.entry for file in files])
+        for file in files:
+            self.objects.put(file.entry.path, file.location)
+        for file in files:
+            copy = file.location.with_suffix(".copy")
+            if reason := self._difference(file.entry, copy):
+                raise Retryable(f"Archive: {file.entry.path} {reason}. The next run writes it again.")
+            copy.unlink()
+        turn.complete(files, replaced=replaced, now=now)
+
+    def _copy(self, turn: ArchiveTurn, source: Source, day: date, hot: Contents, now: datetime) -> list[ArchiveFile]:
+        """Copy the events of one source and day that are not in the archive yet."""
+        known = turn.files(day, source)
+        if total(file.contents for file in known) == hot:
+            return []
+        with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
+            files = self.files.write(source, day, known, Path(folder))
+            self.store(turn, files, now=now)
+        return [file.entry for file in files]
+
+    def _difference(self, file: ArchiveFile, copy: Path) -> str | None:
+        """In what a file in the object store differs from the manifest; None if it does not."""
+        sha256 = self.objects.fetch(file.path, copy)
+        if sha256 is None:
+            return "is missing"
+        stored = self.files.contents(copy)
+        if stored is None:
+            return "can't be read: its bytes have changed"
+        if stored.rows != file.contents.rows:
+            return f"has {stored.rows} events instead of {file.contents.rows}"
+        if stored != file.contents:
+            return "has other events than those that were written"
+        return None if sha256 == file.sha256 else "has the right events in other bytes"

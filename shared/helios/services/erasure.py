@@ -1,0 +1,152 @@
+"""Erases what Helios stores about one value, and scans for what is left of it."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from helios.model.archive import ArchiveFile, FileFilter, IndexedField
+from helios.model.audit import AuditEntry
+from helios.model.erasure import Receipt, Selector
+from helios.model.events import Event
+from helios.ports.archive import ArchiveTurn
+from helios.ports.erasure import ErasureFiles, ErasureStore, Tombstones
+from helios.reconciliation.evidence import EvidenceExtractor
+from helios.services.archive import Archive
+
+
+class Eraser:
+    """Erases in all places of one Helios.
+
+    Every step can be repeated, and none is needed by a later one: an erasure that was interrupted is complete when the
+    same command has run again. Identities are marked before anything is removed, and messages are erased before the
+    events that name them.
+    """
+
+    def __init__(
+        self,
+        store: ErasureStore,
+        extractor: EvidenceExtractor,
+        *,
+        archive: Archive | None = None,
+        files: ErasureFiles | None = None,
+        tombstones: Tombstones | None = None,
+    ) -> None:
+        """Take the ports.
+
+        Args:
+            store: the database.
+            extractor: knows to which flow instances an event belongs.
+            archive: the archive; None: there is none.
+            files: its files; None: there is no archive.
+            tombstones: Kafka; None: there is no sink.
+        """
+        self._store = store
+        self._extractor = extractor
+        self._archive = archive
+        self._files = files
+        self._tombstones = tombstones
+
+    def preview(self, selector: Selector) -> dict[str, int]:
+        """The number of rows that an erasure would remove, by place.
+
+        Raises:
+            Retryable: the database or the archive can't be reached.
+        """
+        hot = self._store.events(selector)
+        counts = self._store.remove(selector, hot, self._instances(hot), dry_run=True)
+        counts["archive"] = sum(map(len, self._archived(selector).values()))
+        return {place: number for place, number in sorted(counts.items()) if number}
+
+    def erase(self, selector: Selector, *, actor: str, secret: str, clock: Callable[[], datetime]) -> Receipt:
+        """Erase, scan for what is left, and return the signed receipt. It is in the audit log, without the value.
+
+        Args:
+            selector: the value.
+            actor: the user who requests it.
+            secret: signs the receipt.
+            clock: the time.
+
+        Raises:
+            ArchiveBusyError: another process changes the archive. Nothing was erased.
+            Retryable: the database, the archive or Kafka can't be reached. The same command does the rest.
+        """
+        with self._turn() as turn:
+            hot = self._store.events(selector)
+            archived = self._archived(selector)
+            found = [*hot, *(event for events in archived.values() for event in events)]
+            events = list({event.key: event for event in found}.values())  # an archived event may be hot as well
+            self._store.mark(events)
+            keys = self._tombstones.erase(events) if self._tombstones and events else 0
+            removed = self._store.remove(selector, events, self._instances(events), dry_run=False)
+            for file in archived:
+                self._rewrite(turn, file, selector, clock())
+        removed |= {"kafka": keys, "archive": sum(map(len, archived.values()))}
+        receipt = Receipt(
+            field=selector.field,
+            subject=selector.digest(secret),
+            at=clock(),
+            actor=actor,
+            removed={place: number for place, number in sorted(removed.items()) if number},
+            left=self._left(selector),
+        ).signed(secret)
+        self._store.record(_entry(receipt))
+        return receipt
+
+    @contextmanager
+    def _turn(self) -> Iterator[ArchiveTurn | None]:
+        """Begin to change the archive, if there is one, without what an interrupted run has left in it."""
+        if self._archive is None:
+            yield None
+            return
+        with self._archive.own_turn() as turn:
+            self._archive.remove_unreadable(turn)
+            yield turn
+
+    def _archived(self, selector: Selector) -> dict[ArchiveFile, list[Event]]:
+        """The files of the archive that have the value, each with the events that have it."""
+        if self._archive is None or self._files is None:
+            return {}
+        files = self._archive.manifest.files(_file_filter(selector))
+        return {file: events for file in files if (events := self._files.matching(file, selector))}
+
+    def _rewrite(self, turn: ArchiveTurn | None, file: ArchiveFile, selector: Selector, now: datetime) -> None:
+        """Replace a file by one without the value, and remove it."""
+        if self._archive is None or self._files is None or turn is None:
+            return
+        with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
+            files = self._files.rewrite(file, selector, Path(folder))
+            self._archive.store(turn, files, replaced=[file.path], now=now)
+        self._archive.remove_unreadable(turn)
+
+    def _instances(self, events: Iterable[Event]) -> set[tuple[str, str]]:
+        return {(keyed.flow.name, keyed.key) for event in events for keyed in self._extractor.extract(event)}
+
+    def _left(self, selector: Selector) -> dict[str, int]:
+        left = self._store.scan(selector)
+        if number := sum(map(len, self._archived(selector).values())):
+            left["archive"] = number
+        return left
+
+
+def _file_filter(selector: Selector) -> FileFilter:
+    """The files that may have the value: those that the index names, or all if the field is a path of the payload."""
+    field: IndexedField | None = None
+    if selector.field == "customer_id":
+        field = "customer_id"
+    elif selector.field == "order_id":
+        field = "order_id"
+    return FileFilter(field=field, value=selector.value) if field else FileFilter()
+
+
+def _entry(receipt: Receipt) -> AuditEntry:
+    removed = ", ".join(f"{place} {number}" for place, number in receipt.removed.items()) or "nothing"
+    left = ", ".join(f"{place} {number}" for place, number in receipt.left.items()) or "nothing"
+    return AuditEntry(
+        at=receipt.at,
+        actor=receipt.actor,
+        action="erased",
+        subject=f"{receipt.field} {receipt.subject[:16]}",
+        detail=f"removed: {removed}; found afterwards: {left}",
+    )

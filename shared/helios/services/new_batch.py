@@ -1,0 +1,225 @@
+"""Stores a small batch of new events in one round trip, where nothing hints that the store knows any of them.
+
+What is assumed may be wrong. The store then writes nothing. If an instance was known, the batch is prepared again on
+what is stored, which the store sends with its refusal. If an event was known, ``batch_write`` stores the batch. So a
+wrong hint costs one to three round trips, and never an event. The steps::
+
+    Python                                          round trips
+    candidate                                       -
+      looks for a delivery that is no new event
+      extracts the evidence
+    (ingest: DedupeCache.lookup)                    1 to Redis
+    store_candidate
+      reads the instances, if some may be known     1
+      evaluates the instances
+      store_new                                     1, with the commit
+"""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from helios.errors import DEFECTS, AlreadyStored, Rejected
+from helios.model.balances import MANIFEST_TYPE
+from helios.model.events import Delivery, Event, Key, Outcome
+from helios.model.stream import Frame
+from helios.normalise.replay_marks import is_replay
+from helios.ports.unit_of_work import EventStore, InstancesChanged, NewBatch
+from helios.reconciliation.evidence import EvidenceSet
+from helios.reconciliation.fold import FlowChanges
+from helios.reconciliation.record import FlowKey, FlowRecord
+from helios.services.identity import is_beyond_horizon
+from helios.services.outcomes import summaries, tally
+from helios.services.reading import Reading
+from helios.services.reconciler import MIN_ROWS_TO_HALVE, Reconciler
+
+log = logging.getLogger("helios.ingest")
+
+ATTEMPTS = 4
+"""How often a batch is prepared whose instances other writers change meanwhile. ``batch_write`` then locks them."""
+
+MAX_PAUSE = 64
+"""After how many batches at most an assumption that was wrong is tried again."""
+
+
+class Assumption:
+    """Whether it pays to assume something about the next batch, from how often that was right.
+
+    A cache of another cloud knows nothing of this cloud's orders, and without a cache nothing is known: there, an
+    assumption may be wrong for most batches. After each failure twice as many batches do without it, after each success
+    half as many.
+    """
+
+    def __init__(self) -> None:
+        """Begin with confidence."""
+        self._pause = 0
+        self._left = 0
+
+    def is_worth_it(self) -> bool:
+        """Whether the next batch should rely on it."""
+        self._left -= 1
+        return self._left < 0
+
+    def learn(self, *, was_right: bool) -> None:
+        """Take the experience of a batch that relied on it."""
+        self._pause = self._pause // 2 if was_right else min(MAX_PAUSE, 2 * self._pause or 1)
+        self._left = 0 if was_right else self._pause
+
+
+class Assumptions:
+    """What a process assumes about its batches.
+
+    Attributes:
+        events: events that the cache does not hold are new.
+        instances: instances that the cache does not hold are new.
+    """
+
+    def __init__(self) -> None:
+        """Begin with confidence in both."""
+        self.events = Assumption()
+        self.instances = Assumption()
+
+
+class Candidate(NamedTuple):
+    """A batch whose events may all be new.
+
+    Attributes:
+        deliveries: in order of arrival.
+        events: the event of each delivery.
+        first_by_key: the event of each identity.
+        evidence_sets: the evidence by instance, sorted.
+    """
+
+    deliveries: Sequence[Delivery]
+    events: Sequence[Event]
+    first_by_key: dict[Key, Event]
+    evidence_sets: dict[FlowKey, EvidenceSet]
+
+    def outcomes(self) -> list[Outcome]:
+        """What becomes of each delivery if the events are new."""
+        return [Outcome(status="stored", event=event) for event in self.events]
+
+
+class Stored(NamedTuple):
+    """What became of a candidate that was stored.
+
+    Attributes:
+        outcomes: an outcome per delivery.
+        instances: the instances that wait for further events.
+    """
+
+    outcomes: list[Outcome]
+    instances: set[FlowKey]
+
+
+def candidate(readings: Sequence[Reading], reconciler: Reconciler, horizon: timedelta | None) -> Candidate | None:
+    """The batch as one of new events; None if it is large, or has a manifest or what can't become a new event."""
+    if len(readings) >= MIN_ROWS_TO_HALVE:
+        return None  # the store works on the first half while Python prepares the second, which saves more
+    events: list[Event] = []
+    first_by_key: dict[Key, Event] = {}
+    for reading in readings:
+        event = reading.content
+        if not isinstance(event, Event) or is_replay(reading.delivery) or is_beyond_horizon(event, horizon):
+            return None
+        if event.type == MANIFEST_TYPE or first_by_key.setdefault(event.key, event) is not event:
+            return None
+        events.append(event)
+    try:
+        evidence_sets = reconciler.evidence(events)
+    except DEFECTS:
+        return None  # batch_write finds the event, and reports the bug
+    return Candidate([reading.delivery for reading in readings], events, first_by_key, evidence_sets)
+
+
+def store_candidate(
+    batch: Candidate,
+    hinted: Collection[tuple[str, ...]],
+    *,
+    store: EventStore,
+    reconciler: Reconciler,
+    assumptions: Assumptions,
+) -> Stored | None:
+    """Store a batch of new events; None if it was not stored, and ``batch_write`` must do it.
+
+    Args:
+        batch: the batch.
+        hinted: the identities of events and instances that the cache holds.
+        store: stores the batch.
+        reconciler: evaluates the instances.
+        assumptions: what this process assumes; learns from the result.
+
+    Raises:
+        Retryable: the outcome is unknown.
+    """
+    if not batch.first_by_key.keys().isdisjoint(hinted) or not assumptions.events.is_worth_it():
+        return None
+    try:
+        stored = _store(batch, hinted, store=store, reconciler=reconciler, assumption=assumptions.instances)
+    except AlreadyStored:
+        assumptions.events.learn(was_right=False)
+        return None
+    except (Rejected, *DEFECTS):
+        return None  # batch_write finds the event that can't be stored
+    assumptions.events.learn(was_right=True)
+    return stored
+
+
+def _store(
+    batch: Candidate,
+    hinted: Collection[tuple[str, ...]],
+    *,
+    store: EventStore,
+    reconciler: Reconciler,
+    assumption: Assumption,
+) -> Stored | None:
+    """Store the batch on its instances as they are; None if other writers change them each time."""
+    keys = batch.evidence_sets.keys()
+    assumes_new = bool(keys) and keys.isdisjoint(hinted) and assumption.is_worth_it()
+    records = {} if assumes_new or not keys else store.instances(keys)
+    for attempt in range(ATTEMPTS):
+        stored = None
+        try:
+            stored = _attempt(batch, records, store, reconciler)
+        except InstancesChanged as changed:
+            log.info("another writer has changed the same flow instances", extra={"events": len(batch.events)})
+            records = store.instances(keys) if changed.instances is None else {**records, **changed.instances}
+        if assumes_new and attempt == 0:
+            assumption.learn(was_right=stored is not None)
+        if stored:
+            return stored
+    return None
+
+
+def _attempt(
+    batch: Candidate, records: Mapping[FlowKey, FlowRecord], store: EventStore, reconciler: Reconciler
+) -> Stored:
+    """Store the batch, whose instances are these.
+
+    Raises:
+        InstancesChanged: another writer has changed one of them.
+    """
+    instances, changes = reconciler.apply(batch.evidence_sets, records)
+    outcomes = batch.outcomes()
+    store.store_new(_prepared(batch, outcomes, instances, changes, reconciler.generation))
+    return Stored(outcomes, {instance.identity for instance in instances if instance.waiting})
+
+
+def _prepared(
+    batch: Candidate,
+    outcomes: Sequence[Outcome],
+    instances: Sequence[FlowRecord],
+    changes: FlowChanges,
+    generation: int | None,
+) -> NewBatch:
+    """The batch as the store takes it."""
+    frame = Frame(
+        counts=tally(batch.deliveries, outcomes),
+        events=summaries(list(batch.first_by_key.values())),
+        flows=changes.flows,
+        flow_statuses=changes.statuses,
+    )
+    # Sorted, because concurrent writers of the same keys in different order deadlock.
+    events = [batch.first_by_key[key] for key in sorted(batch.first_by_key)]
+    return NewBatch(events=events, instances=instances, frame=frame, flow_counts=changes.counts, generation=generation)

@@ -1,0 +1,248 @@
+"""The projection: what the job has written to the log becomes rows in Postgres, as if a batch had been ingested there.
+
+Readers of the store do not know which engine has judged. Each transaction has the effects of some messages and their
+offsets, so that a projector that is killed at any point repeats nothing and leaves nothing out.
+"""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from helios.errors import DEFECTS, Rejected, Retryable
+from helios.messages import Topics, decode_count, decode_dead_letter, decode_event, decode_verdict
+from helios.model.counts import Count
+from helios.model.dead_letters import DeadLetter
+from helios.model.events import Event, Key
+from helios.model.sources import UNKNOWN
+from helios.model.stream import Frame
+from helios.notify import notify_best_effort
+from helios.ports.log import LogMessage, LogReader, Partition, Progress
+from helios.ports.stream import Notifier
+from helios.ports.unit_of_work import EventStore, UnitOfWork
+from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record
+from helios.reconciliation.record import FlowKey, FlowRecord, differences
+from helios.services.outcomes import cause_counts, summaries
+
+log = logging.getLogger("helios.projection")
+
+MAX_BATCH = 1000
+"""Maximum messages in a transaction, so that none holds its locks for long."""
+
+POLL_SECONDS = 0.2
+"""How long to wait for messages: it is the delay of the last message before a pause."""
+
+FIRST_PAUSE_SECONDS = 0.5
+LONGEST_PAUSE_SECONDS = 15.0
+"""The pauses after failures double from the first to the longest."""
+
+
+class Effects(NamedTuple):
+    """What a batch of messages says.
+
+    Attributes:
+        events: by identity.
+        records: by flow instance, the last of each.
+        counts: the largest of each minute, source and type, sorted.
+        dead_letters: in order, with those of the messages that can't be read.
+    """
+
+    events: dict[Key, Event]
+    records: dict[FlowKey, FlowRecord]
+    counts: list[Count]
+    dead_letters: list[DeadLetter]
+
+
+class Projector:
+    """Writes batches of messages into a store."""
+
+    def __init__(self, topics: Topics, *, store: EventStore, notifier: Notifier | None = None) -> None:
+        """Take what it needs.
+
+        Args:
+            topics: the names of the topics.
+            store: holds the events, the flow instances and the rest.
+            notifier: notified of new frames; None: the relay finds the frames at its next turn.
+        """
+        self._topics = topics
+        self._store = store
+        self._notifier = notifier
+
+    def follow(self, open_reader: Callable[[], LogReader], stopping: threading.Event) -> None:
+        """Project until ``stopping`` is set, and retry while the store or the log can't be reached.
+
+        After a failure a new reader begins where the store says: it alone knows what the last transaction did.
+        """
+        pause = FIRST_PAUSE_SECONDS
+        while not stopping.is_set():
+            try:
+                with closing(open_reader()) as reader:
+                    while not stopping.is_set():
+                        self.project(reader)
+                        pause = FIRST_PAUSE_SECONDS
+            except Retryable as error:
+                log.warning("retrying later", extra={"error": str(error), "pause_s": pause})
+                stopping.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def project(self, reader: LogReader) -> int:
+        """Store the next messages, and return how many there were.
+
+        Raises:
+            ConflictError: another projector has read the same partition. Nothing was stored twice.
+            Retryable: the store or the log can't be reached.
+        """
+        messages = reader.read(limit=MAX_BATCH, seconds=POLL_SECONDS)
+        if messages:
+            self._store_all(messages, reader)
+            notify_best_effort(self._notifier)
+        return len(messages)
+
+    def _store_all(self, messages: Sequence[LogMessage], reader: LogReader) -> None:
+        """Store messages. One that the store refuses is found by halving, and becomes a dead letter."""
+        progress = _progress(messages, reader)
+        try:
+            with self._store.transaction() as work:
+                self._write(messages, progress, work)
+        except (Rejected, *DEFECTS) as error:
+            if len(messages) > 1:
+                half = len(messages) // 2
+                self._store_all(messages[:half], reader)
+                self._store_all(messages[half:], reader)
+                return
+            reason = error.reason if isinstance(error, Rejected) else f"internal error ({type(error).__name__})"
+            log.error("a message can't be stored", exc_info=error, extra=_place(messages[0]))
+            with self._store.transaction() as work:
+                work.log.advance(progress)
+                work.dead_letters.add([_dead_letter(messages[0], reason)])
+        reader.commit(progress)
+
+    def _write(self, messages: Sequence[LogMessage], progress: Mapping[Partition, Progress], work: UnitOfWork) -> None:
+        effects = self._read(messages)
+        work.log.advance(progress)
+        # Sorted, because writers of the same keys in different order deadlock.
+        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events)])
+        added = work.log.raise_counts(effects.counts)
+        changes = _write_records(effects.records, work)
+        flow_counts = changes.counts
+        if effects.dead_letters:
+            dead_letters = _combined(effects.dead_letters)
+            work.dead_letters.add(dead_letters)
+            flow_counts = [*flow_counts, *cause_counts(dead_letters)]
+        counts, new = added.result(), inserted.result()
+        stored = [event for key, event in effects.events.items() if key in new]
+        if counts or stored or changes.flows or flow_counts:
+            frame = Frame(counts=counts, events=summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
+            work.stream.publish(frame, stored, flow_counts)
+
+    def _read(self, messages: Sequence[LogMessage]) -> Effects:
+        """What the messages say. One that can't be read becomes a dead letter."""
+        events: dict[Key, Event] = {}
+        records: dict[FlowKey, FlowRecord] = {}
+        counts: dict[tuple[datetime, str, str], Count] = {}
+        dead_letters: list[DeadLetter] = []
+        for message in messages:
+            if message.value is None:
+                continue
+            try:
+                if message.topic == self._topics.events:
+                    event = decode_event(message.value)
+                    events.setdefault(event.key, event)
+                elif message.topic == self._topics.verdicts:
+                    record = decode_verdict(message.value)
+                    records[record.identity] = record
+                elif message.topic == self._topics.counts:
+                    _take(counts, decode_count(message.value))
+                else:
+                    dead_letters.append(decode_dead_letter(message.value))
+            except DEFECTS as error:
+                log.warning("a message can't be read", extra=_place(message) | {"error": str(error)})
+                dead_letters.append(_dead_letter(message, f"is no message of the job: {error}"))
+        return Effects(events, records, [counts[key] for key in sorted(counts)], dead_letters)
+
+
+def _write_records(records: Mapping[FlowKey, FlowRecord], work: UnitOfWork) -> FlowChanges:
+    """Write the records that differ from the stored ones, and return what that changes.
+
+    The stored version is one more with each change: a recompute writes records, too. Which record of the job is the
+    last, the order of the partition says.
+    """
+    transitions = _transitions(records, sorted(records), work)
+    refused = work.flows.write([after for _, after in transitions]).result()
+    if refused:  # a recompute has changed them meanwhile; now they are locked
+        again = _transitions(records, sorted(refused), work)
+        work.flows.write([after for _, after in again])
+        transitions = [pair for pair in transitions if pair[1].identity not in refused] + again
+    return changes_of(transitions, differences(transitions))
+
+
+def _transitions(records: Mapping[FlowKey, FlowRecord], keys: Sequence[FlowKey], work: UnitOfWork) -> list[Transition]:
+    stored = work.flows.find(keys).result()
+    transitions: list[Transition] = []
+    for key in keys:
+        before = stored.get(key)
+        if not is_same_record(before, records[key]):
+            transitions.append((before, replace(records[key], version=before.version + 1 if before else 1)))
+    return transitions
+
+
+def _take(counts: dict[tuple[datetime, str, str], Count], count: Count) -> None:
+    """Take a count of all deliveries so far: of each outcome, the larger one is the later one."""
+    key = (count.minute, count.source, count.type)
+    if known := counts.get(key):
+        count = Count(
+            minute=count.minute,
+            source=count.source,
+            type=count.type,
+            stored=max(known.stored, count.stored),
+            duplicate=max(known.duplicate, count.duplicate),
+            contradictory=max(known.contradictory, count.contradictory),
+            rejected=max(known.rejected, count.rejected),
+        )
+    counts[key] = count
+
+
+def _combined(dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """One dead letter for each fingerprint, with all attempts, sorted."""
+    combined: dict[str, DeadLetter] = {}
+    for dead_letter in dead_letters:
+        known = combined.get(dead_letter.fingerprint)
+        attempts = dead_letter.attempts + (known.attempts if known else 0)
+        combined[dead_letter.fingerprint] = replace(dead_letter, attempts=attempts)
+    return [combined[fingerprint] for fingerprint in sorted(combined)]
+
+
+def _progress(messages: Sequence[LogMessage], reader: LogReader) -> dict[Partition, Progress]:
+    """How far these messages move each partition. Offsets have gaps, where transactions end or compaction was."""
+    progress: dict[Partition, Progress] = {}
+    for message in messages:
+        partition = (message.topic, message.partition)
+        since = progress[partition].since if partition in progress else reader.since(partition)
+        progress[partition] = Progress(since, message.offset + 1)
+    return progress
+
+
+def _place(message: LogMessage) -> dict[str, object]:
+    return {"topic": message.topic, "partition": message.partition, "offset": message.offset}
+
+
+def _dead_letter(message: LogMessage, reason: str) -> DeadLetter:
+    """The dead letter of a message itself, so that it can be read and, if it was an event, be replayed by hand."""
+    place = f"{message.topic}/{message.partition}/{message.offset}"
+    return DeadLetter(
+        fingerprint=hashlib.blake2b(place.encode(), digest_size=16).hexdigest(),
+        source=UNKNOWN,
+        channel="cloudevents",
+        status="rejected",
+        reason=f"message {place}: {reason}".replace("\0", "\\0"),
+        field="body",
+        body=message.value or b"",
+        headers={},
+        received_at=datetime.now(UTC),
+        attempts=1,
+    )

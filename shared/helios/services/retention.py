@@ -1,0 +1,90 @@
+"""Removes what is older than its limit: rows in small batches, events by whole partitions."""
+
+import logging
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from helios.errors import Rejected
+from helios.model.retention import HOURS_FOR, MAX_AHEAD, Retention, Topic
+from helios.ports.retention import RetentionStore
+
+log = logging.getLogger("helios.retention")
+
+BATCH: Final = 5_000
+"""Rows removed by one statement, so that no statement holds its locks for long."""
+
+MAX_BATCHES: Final = 20
+"""Batches of a topic in one run. The next run does the rest: a limit that was set late must not occupy the sweep."""
+
+
+class RetentionJob:
+    """Keeps the store within the limits."""
+
+    def __init__(self, retention: Retention, store: RetentionStore) -> None:
+        self._retention = retention
+        self._store = store
+
+    def remove_expired(self, now: datetime) -> int:
+        """Remove the rows that are older than their limit, and return how many. Events are left to ``drop_expired``.
+
+        Raises:
+            Retryable: the store can't be reached. The next run does the rest.
+        """
+        count = 0
+        for topic, before in _row_limits(now, self._retention):
+            count += _repeat(partial(self._store.remove, topic, before=before, limit=BATCH))
+        if limit := self._retention.counts:
+            count += _repeat(partial(self._store.condense, "hour", before=now - limit, limit=BATCH))
+            count += _repeat(partial(self._store.condense, "day", before=now - HOURS_FOR * limit, limit=BATCH))
+        if count:
+            log.info("removed expired rows", extra={"rows": count})
+        return count
+
+    def drop_expired(self, now: datetime) -> list[str]:
+        """Drop the partitions whose events are all older than their limit, and return their names.
+
+        A partition of which the archive lacks an event stays, and the log says why.
+
+        Raises:
+            Retryable: the store can't be reached. The next run does the rest.
+        """
+        if not (limit := self._retention.payloads):
+            return []
+        dropped = []
+        for name in self._store.expired_partitions(now - limit):
+            try:
+                self._store.drop_partition(name, archived=self._retention.events is not None)
+            except Rejected as fault:
+                log.warning("expired partition is not dropped", extra={"partition": name, "reason": fault.reason})
+            else:
+                dropped.append(name)
+        if dropped:
+            log.info("dropped expired partitions", extra={"partitions": dropped})
+        return dropped
+
+
+def _row_limits(now: datetime, retention: Retention) -> Iterator[tuple[Topic, datetime]]:
+    """The topics with a limit, and the time before which their rows are removed."""
+    if retention.payloads:
+        yield "events", now - retention.payloads
+    if retention.ids:
+        yield "ids", now - retention.ids - MAX_AHEAD
+    if retention.flows:
+        yield "flows", now - retention.flows
+    if retention.dead_letters:
+        yield "dead_letters", now - retention.dead_letters
+    if retention.audit:
+        yield "audit", now - retention.audit
+
+
+def _repeat(statement: Callable[[], int]) -> int:
+    """Run a statement until a batch is not full, and return the sum of the batches."""
+    count = 0
+    for _ in range(MAX_BATCHES):
+        batch = statement()
+        count += batch
+        if batch < BATCH:
+            break
+    return count

@@ -1,0 +1,51 @@
+"""Every kind of object store behaves the same: a folder, S3 and Google Cloud Storage."""
+
+import hashlib
+
+import pytest
+
+from helios.adapters.archive.objects import Objects, open_store
+from helios.errors import ConfigurationError, Retryable
+
+PATH = "source=aws/day=2025-11-01/file.parquet"
+
+
+def test_a_file_comes_back_byte_for_byte(any_objects, tmp_path):
+    content = bytes(range(256)) * 40_000
+    (tmp_path / "file").write_bytes(content)
+
+    any_objects.put(PATH, tmp_path / "file")
+
+    assert any_objects.fetch(PATH, tmp_path / "copy") == hashlib.sha256(content).hexdigest()
+    assert (tmp_path / "copy").read_bytes() == content
+    assert any_objects.paths() == {PATH}
+
+
+def test_a_file_that_does_not_exist_is_none_and_deleting_it_does_nothing(any_objects, tmp_path):
+    assert any_objects.fetch(PATH, tmp_path / "copy") is None
+    any_objects.delete(PATH)
+    assert any_objects.paths() == set()
+
+
+def test_a_deleted_file_is_gone(any_objects, tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    any_objects.put(PATH, tmp_path / "file")
+
+    any_objects.delete(PATH)
+
+    assert any_objects.fetch(PATH, tmp_path / "copy") is None
+    assert any_objects.paths() == set()
+
+
+def test_an_unknown_scheme_is_a_configuration_error():
+    with pytest.raises(ConfigurationError, match=r"HELIOS_ARCHIVE_URL: ftp:// is not one of file, s3, gs, az"):
+        open_store("ftp://host/archive")
+
+
+def test_a_folder_that_can_not_be_written_is_retryable(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    objects = Objects(open_store(f"file://{tmp_path}/archive"))
+    (tmp_path / "archive" / "source=aws").write_bytes(b"a file in the place of a folder")
+
+    with pytest.raises(Retryable, match="Archive: "):
+        objects.put(PATH, tmp_path / "file")

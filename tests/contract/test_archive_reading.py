@@ -1,0 +1,222 @@
+"""A reader finds the same events in the same order, wherever they are, and sees which ones are archived."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.balances import PostgresBalances
+from helios.adapters.postgres.incidents import PostgresIncidents
+from helios.adapters.postgres.recoveries import PostgresRecoveries
+from helios.adapters.postgres.resolutions import PostgresResolutions
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.model.access import EventLimits
+from helios.model.events import Event, EventFilter
+from helios.model.replay import Checkpoint, ReplayFilter
+from helios.reconciliation import declaration
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.views import Sources, View
+from tests.support.archive import FIRST, NOW, days, fill, midnight, order, shipment
+
+FILTERS = {
+    "all": EventFilter(),
+    "source": EventFilter(source="azure"),
+    "type": EventFilter(type="OrderPlaced"),
+    "order_id": EventFilter(order_id="ORD-2003"),
+    "since": EventFilter(since=midnight(days(3)[1]) + timedelta(hours=1, microseconds=1005)),
+    "until": EventFilter(until=midnight(days(3)[1]) + timedelta(hours=1, microseconds=1005)),
+    "both": EventFilter(since=midnight(days(3)[1]), until=midnight(days(3)[2]), source="aws"),
+    "an attribute": EventFilter(attributes={"resources": "arn:shop/~1"}),
+    "an attribute of no event": EventFilter(attributes={"a/b~c": "x"}),
+    "nothing": EventFilter(order_id="no order"),
+    "some sources": EventFilter(limits=EventLimits(sources=("azure", "gcp"))),
+    "no source": EventFilter(limits=EventLimits(sources=())),
+    "some types": EventFilter(limits=EventLimits(types=("Order*", "100%_\\"))),
+    "some legs": EventFilter(limits=EventLimits(legs=(("aws", "OrderPlaced"), ("azure", "OrderPlaced")))),
+    "a leg of any source": EventFilter(limits=EventLimits(legs=((None, "OrderPlaced"),))),
+}
+
+DROPPED = {
+    "the oldest day": days(1),
+    "a day between two": days(2)[1:],
+    "two days": days(2),
+    "all days": days(4),
+}
+
+
+def without_mark(event: Event) -> Event:
+    return msgspec.structs.replace(event, archived=msgspec.UNSET)
+
+
+def pages(reader, where, limit) -> list[Event]:
+    """All events, page by page; every page but the last is full."""
+    events: list[Event] = []
+    after = None
+    while True:
+        page = reader.events(where, after=after, limit=limit)
+        events += page.items
+        if page.next_cursor is None:
+            return events
+        assert len(page.items) == limit
+        after = page.next_cursor
+
+
+@pytest.fixture
+def filled(archived):
+    """Four days of events, all of them archived."""
+    fill(archived, number=10, of_days=4)
+    archived.archive.run(NOW)
+    return archived
+
+
+@pytest.mark.parametrize("dropped", DROPPED)
+def test_pages_are_the_same_after_partitions_were_dropped(filled, dropped):
+    reader = filled.opened.reader
+    before = {name: pages(reader, where, 7) for name, where in FILTERS.items()}
+    assert before["an attribute"]
+    for day in DROPPED[dropped]:
+        filled.drop(day)
+
+    for name, where in FILTERS.items():
+        for limit in (7, 10, 100):
+            after = pages(reader, where, limit)
+            assert [without_mark(event) for event in after] == before[name], (name, limit)
+            archived_days = {event.received_at.date() for event in after if event.archived is True}
+            assert archived_days == {event.received_at.date() for event in after} & set(DROPPED[dropped])
+
+
+def test_every_field_of_a_filter_is_tested():
+    tested = {field for where in FILTERS.values() for field in where.__struct_fields__ if getattr(where, field)}
+
+    assert tested == set(EventFilter.__struct_fields__)
+
+
+def test_an_event_is_found_by_its_identity(filled):
+    reader = filled.opened.reader
+    (before,) = reader.events(EventFilter(order_id="ORD-1003", source="aws"), after=None, limit=5).items
+    filled.drop(days(2)[1])
+
+    event = reader.event(before.key)
+
+    assert event is not None
+    assert event.archived is True
+    assert without_mark(event) == before
+    assert bytes(event.data) == bytes(before.data)
+    assert reader.event(("aws", before.producer, "unknown")) is None
+
+
+def test_many_events_are_found_wherever_they_are(filled):
+    reader = filled.opened.reader
+    before = reader.events(EventFilter(), after=None, limit=100).items
+    filled.drop(days(2)[0])
+    filled.drop(days(4)[3])
+
+    found = reader.find([event.key for event in before])
+
+    assert {event.key: without_mark(event) for event in found} == {event.key: event for event in before}
+
+
+def test_an_event_in_postgres_is_not_marked(filled):
+    event = filled.opened.reader.events(EventFilter(), after=None, limit=1).items[0]
+
+    assert b"archived" not in msgspec.json.encode(event)
+
+
+@pytest.mark.parametrize("dropped", DROPPED)
+def test_a_replay_sends_archived_events_in_order(filled, dropped):
+    jobs, where = filled.opened.jobs, ReplayFilter(source="aws")
+    before, matching = replayed(jobs, where), jobs.matching("events", where)
+    for day in DROPPED[dropped]:
+        filled.drop(day)
+
+    assert [without_mark(event) for event in replayed(jobs, where)] == before
+    assert jobs.matching("events", where) == matching
+
+
+def replayed(jobs, where) -> list[Event]:
+    events: list[Event] = []
+    after = None
+    while batch := jobs.events(where, after=after, limit=7):
+        events += batch
+        last = batch[-1]
+        after = Checkpoint(received_at=last.received_at, source=last.source, id=last.id, producer=last.producer)
+    return events
+
+
+def test_events_received_at_the_same_time_are_paged_completely(archived):
+    archived.ingest(*(order(number, second=60.0) for number in range(5)))
+    archived.ingest(*(shipment(number) for number in range(5)))
+    with archived.pool.connection() as connection:
+        connection.execute("UPDATE events SET received_at = %s", (midnight(FIRST) + timedelta(hours=5),))
+        connection.execute("UPDATE event_ids SET received_at = %s", (midnight(FIRST) + timedelta(hours=5),))
+    archived.archive.run(NOW)
+    before = pages(archived.opened.reader, EventFilter(), 3)
+    archived.drop(FIRST)
+
+    assert [without_mark(event) for event in pages(archived.opened.reader, EventFilter(), 3)] == before
+
+
+def test_a_restored_day_is_read_from_postgres_again(filled):
+    reader = filled.opened.reader
+    before = pages(reader, EventFilter(), 50)
+    filled.drop(FIRST)
+    filled.archive.restore(FIRST, FIRST)
+
+    assert pages(reader, EventFilter(), 50) == before
+
+
+def test_a_long_search_ends_the_page_and_continues_at_its_cursor(filled, monkeypatch):
+    monkeypatch.setattr("helios.adapters.archive.reader.SEARCH_SECONDS", 0)
+    for day in days(4):
+        filled.drop(day)
+    reader, where = filled.opened.reader, EventFilter(type="OrderPlaced", until=datetime(2025, 11, 20, tzinfo=UTC))
+
+    events: list[Event] = []
+    after, number = None, 0
+    while True:
+        page = reader.events(where, after=after, limit=1000)
+        events, number = events + page.items, number + 1
+        if (after := page.next_cursor) is None:
+            break
+
+    assert number > 1
+    assert len(events) == len({event.key for event in events}) == 40
+
+
+def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(archived):
+    reconciler = Reconciler(declaration.load(None))
+    store = PostgresStore(archived.pool)
+    ingest([order(1), shipment(1)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    view = View(
+        Sources(
+            archived.opened.reader,
+            archived.opened.reader,
+            PostgresOutbox(archived.pool),
+            archived.opened.jobs,
+            reconciler.evaluators,
+            PostgresResolutions(archived.pool),
+            PostgresIncidents(archived.pool),
+            PostgresBalances(archived.pool),
+            PostgresRecoveries(archived.pool),
+        )
+    )
+    before = view.flow("order", "ORD-1")
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM flow_instances")
+
+    after = view.flow("order", "ORD-1")
+
+    assert before is not None
+    assert after is not None
+    assert before.rebuilt is msgspec.UNSET
+    assert after.rebuilt is True
+    assert [event.archived for event in after.events] == [True] * len(before.events)
+    assert [without_mark(event) for event in after.events] == before.events
+    assert after.status == "incomplete"
+    assert [leg.fields for leg in after.legs] == [leg.fields for leg in before.legs]
+    assert view.flow("order", "ORD-2") is None

@@ -1,0 +1,233 @@
+"""An erasure leaves nothing of a value in any place, refuses a resend, and touches nobody else's events."""
+
+import base64
+import json
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from helios import bootstrap
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.archive import LEASE
+from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.leases import PostgresLeases
+from helios.adapters.postgres.reader import PostgresReader
+from helios.adapters.postgres.resolutions import PostgresResolutions
+from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.errors import ConfigurationError
+from helios.model.archive import FileFilter
+from helios.model.erasure import Receipt, Selector, mentions, selector
+from helios.model.events import Delivery, EventFilter
+from helios.model.resolutions import ResolutionFilter, ResolutionRequest
+from helios.reconciliation import declaration
+from helios.services import archive
+from helios.services.ingest import ingest
+from helios.services.reconciler import Reconciler
+from helios.services.resolutions import resolve
+from tests.support.archive import FIRST, NOW, days, fill, order
+
+SECRET = "s" * 32
+ADA = Selector("customer_id", "CUST-1")
+"""The orders 1, 8 and 15 of each day are hers. CUST-11 begins with the same text."""
+
+
+@pytest.fixture
+def filled(archived):
+    """Three archived days, the first no longer in Postgres, and a dead letter about the customer."""
+    fill(archived)
+    store(archived, order(500, customer="CUST-11"), order(501, customer="CUST-1", day=days(3)[2]))
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    dead_letters = [
+        b'{"detail": {"customer_id": "CUST-1"}',
+        b'{"message": {"data": "' + base64.b64encode(b'{"customer_id":"CUST-1"}') + b'"}',
+        b'{"detail": {"customer_id": "CUST-11"}',
+    ]
+    store(archived, *(Delivery(channel="eventbridge", body=body, received_at=NOW) for body in dead_letters))
+    for text in ("CUST-1 has called", "CUST-11 has called"):
+        request = ResolutionRequest(step="accept", text=text, filter=ResolutionFilter(flow="order"))
+        resolve(
+            request, resolutions=PostgresResolutions(archived.pool), flows=["order"], actor="kim", now=datetime.now(UTC)
+        )
+    return archived
+
+
+def store(archived, *deliveries):
+    reconciler = Reconciler(declaration.load(None))
+    return ingest(deliveries, dedupe=NullDedupeCache(), store=PostgresStore(archived.pool), reconciler=reconciler)
+
+
+def erase(archived, chosen=ADA) -> Receipt:
+    with bootstrap.eraser(archived.settings) as eraser:
+        return eraser.erase(chosen, actor="tester", secret=SECRET, clock=lambda: datetime.now(UTC))
+
+
+def orders_of(archived, customer):
+    reader = archived.opened.reader
+    events = reader.events(EventFilter(), after=None, limit=1000).items
+    return sorted(event.id for event in events if event.customer_id == customer)
+
+
+def scalar(archived, query, *values):
+    with archived.pool.connection() as connection:
+        return connection.execute(query, values).fetchone()[0]
+
+
+def dump(archived) -> str:
+    """Every row of every table, and every file of the archive as text."""
+    with archived.pool.connection() as connection:
+        tables = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+        ).fetchall()
+        rows = [connection.execute(f"SELECT t::text FROM {table} AS t").fetchall() for (table,) in tables]
+        bodies = connection.execute("SELECT encode(body, 'escape') FROM dead_letters").fetchall()
+    files = archived.archive.manifest.files(FileFilter())
+    cursor = archived.opened.reading.cursor()
+    texts = [cursor.execute("SELECT * FROM read_parquet(?)", [archived.opened.reading.urls(files)]).fetchall()]
+    return str([rows, bodies, texts])
+
+
+def test_nothing_of_the_value_is_left_anywhere(filled):
+    assert mentions(dump(filled).encode(), "CUST-1")
+    others = {customer: orders_of(filled, customer) for customer in ("CUST-2", "CUST-11")}
+
+    receipt = erase(filled)
+
+    assert receipt.left == {}
+    assert receipt.removed["archive"] == 19
+    assert receipt.removed["events"] == 13
+    assert receipt.removed["dead_letters"] == 2
+    assert receipt.removed["resolution_actions"] == 1
+    assert receipt.removed["flow_instances"] > 0
+    assert receipt.removed["frames"] > 0
+    assert not mentions(dump(filled).encode(), "CUST-1")
+    assert {customer: orders_of(filled, customer) for customer in others} == others
+    assert [finding for _, finding in filled.archive.verify(FileFilter()) if finding] == []
+    assert filled.archive.objects.paths() == {file.path for file in filled.archive.manifest.files(FileFilter())}
+
+
+def test_a_resend_of_an_erased_event_is_a_duplicate_and_stores_nothing(filled):
+    erase(filled)
+    before = dump(filled)
+    resent = order(501, customer="CUST-1", day=days(3)[2])
+    changed = msgspec.structs.replace(resent, body=resent.body.replace(b"10.50", b"99.00"))
+    new = order(900, customer="CUST-2", day=days(3)[2])
+
+    outcomes = store(filled, resent, changed, order(8), new)
+
+    assert [outcome.status for outcome in outcomes] == ["duplicate", "duplicate", "duplicate", "stored"]
+    assert not mentions(dump(filled).encode(), "CUST-1")
+    assert len(dump(filled)) > len(before)
+
+
+def test_a_dry_run_counts_and_changes_nothing(filled):
+    before = dump(filled)
+
+    with bootstrap.eraser(filled.settings) as eraser:
+        counts = eraser.preview(ADA)
+
+    assert counts["archive"] == 19
+    assert counts["events"] == 13
+    assert counts["dead_letters"] == 2
+    assert dump(filled) == before
+
+
+def test_a_value_of_the_payload_is_erased(archived):
+    detail = {"order_id": "ORD-1", "customer": {"email": 'a"da@example.com'}}
+    first, second = order(1), order(2)
+    body = json.loads(first.body) | {"detail": detail}
+    archived.ingest(msgspec.structs.replace(first, body=json.dumps(body).encode()), second)
+    archived.archive.run(NOW)
+
+    receipt = erase(archived, selector("customer.email", 'a"da@example.com'))
+
+    assert (receipt.removed["events"], receipt.removed["archive"], receipt.left) == (1, 1, {})
+    assert "example.com" not in dump(archived)
+    assert len(archived.rows()) == 1
+
+
+def test_what_a_scan_still_finds_is_in_the_receipt(archived):
+    archived.ingest(order(1, customer="CUST-2"))
+    with archived.pool.connection() as connection:
+        connection.execute("UPDATE events SET subject = 'of CUST-1'")
+
+    assert erase(archived).left == {"events": 1}
+
+
+def test_the_receipt_is_signed_and_in_the_audit_log_without_the_value(filled):
+    receipt = erase(filled)
+
+    assert receipt.is_authentic(SECRET)
+    assert not receipt.is_authentic("t" * 32)
+    assert not msgspec.structs.replace(receipt, removed={}).is_authentic(SECRET)
+    assert "CUST-1" not in msgspec.json.encode(receipt).decode()
+    assert msgspec.json.decode(msgspec.json.encode(receipt), type=Receipt).is_authentic(SECRET)
+    (entry,) = PostgresReader(filled.pool).audit_log(action="erased", limit=5).items
+    assert entry.subject == f"customer_id {receipt.subject[:16]}"
+    assert "archive 19" in entry.detail
+
+
+def test_an_erasure_without_an_archive_erases_the_database(archived):
+    fill(archived, of_days=1)
+    settings = msgspec.structs.replace(archived.settings, archive_url=None)
+
+    with bootstrap.eraser(settings) as eraser:
+        receipt = eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW)
+
+    assert (receipt.removed["events"], receipt.left) == (6, {})
+
+
+def test_an_erasure_reads_the_flows_of_declared_sources(archived, tmp_path):
+    flows, sources = tmp_path / "flows.toml", tmp_path / "sources.toml"
+    sources.write_text('[[source]]\nname = "stripe"\npreset = "stripe"\n')
+    legs = [f'[[flow.leg]]\nname = "{name}"\ntype = "Paid"\nsource = "{name}"\n' for name in ("aws", "stripe")]
+    flows.write_text(
+        '[[flow]]\nname = "paid"\nkey = "order_id"\nwindow_seconds = 1\ngrace_seconds = 1\n' + "".join(legs)
+    )
+    fill(archived, of_days=1)
+    settings = msgspec.structs.replace(
+        archived.settings, archive_url=None, flows_file=str(flows), sources_file=str(sources)
+    )
+
+    with bootstrap.eraser(settings) as eraser:
+        receipt = eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW)
+
+    assert receipt.left == {}
+
+
+def test_an_erasure_while_the_archive_is_changed_is_refused(filled, monkeypatch):
+    monkeypatch.setattr(archive, "PATIENCE_SECONDS", 0)
+    with open_pool(filled.url, connections=1, timeout_seconds=10) as pool, PostgresLeases(pool).take(LEASE) as lease:
+        assert lease
+        with pytest.raises(Exception, match="Another process changes the archive"):
+            erase(filled)
+    assert mentions(dump(filled).encode(), "CUST-1")
+
+
+@pytest.mark.parametrize(("field", "value"), [("", "x"), ("a", ""), ("a..b", "x")])
+def test_a_field_and_a_value_are_required(field, value):
+    with pytest.raises(ConfigurationError, match="A field and a value are required"):
+        selector(field, value)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"a":"CUST-1"}', True),
+        (b'{"a":"CUST-11"}', False),
+        (b'{"a":"XCUST-1"}', False),
+        (b'{\\"a\\":\\"CUST-1\\"}', True),
+        (base64.b64encode(b'{"a":"CUST-1"}'), True),
+        (base64.urlsafe_b64encode(b'{"a":"CUST-11"}'), False),
+        (b"CUST-1", True),
+        (b"", False),
+    ],
+)
+def test_a_whole_word_is_found_also_in_base64(body, expected):
+    assert mentions(body, "CUST-1") is expected
+
+
+def test_a_word_is_found_as_json_escapes_it():
+    assert mentions(json.dumps({"a": 'é"x'}).encode(), 'é"x')
+    assert mentions(json.dumps({"a": 'é"x'}, ensure_ascii=False).encode(), 'é"x')

@@ -1,0 +1,322 @@
+"""What the projector stores is what ingest would have stored, in whatever portions it reads the log."""
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from itertools import count
+from random import Random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.log import PostgresLogOffsets
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.errors import ConflictError, Retryable
+from helios.messages import count_key, encode_count, encode_event, encode_verdict, topics, verdict_key
+from helios.model.counts import Count
+from helios.model.dead_letters import DeadLetterFilter
+from helios.model.events import Delivery, EventFilter
+from helios.model.flows import FlowFilter
+from helios.normalise import normalise
+from helios.ports.log import Partition, Progress
+from helios.reconciliation.fold import Fold
+from helios.reconciliation.record import FlowCount
+from helios.services import projection
+from helios.services.ingest import ingest
+from helios.services.outcomes import summaries
+from helios.services.projection import Projector
+from helios.services.recompute import recompute
+from helios.services.reconciler import Reconciler
+from helios.services.sweep import expire_flows
+from tests.conftest import TABLES
+from tests.fakes.log import MemoryLog, MemoryLogReader
+from tests.fakes.store import MemoryOutbox, MemoryStore
+from tests.support.deliveries import NOON, eventbridge, poison
+from tests.support.depth import examples
+from tests.support.instances import ORDER, SHIPMENT, leg
+from tests.support.job import Job
+
+FLOWS = [ORDER, SHIPMENT]
+TOPICS = topics("helios")
+OVERDUE = NOON + timedelta(minutes=5)
+ALL = timedelta(days=365)
+SAME_EVERY_TIME = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+class Projected:
+    """A log, and the projectors of one store."""
+
+    def __init__(self, store, offsets) -> None:
+        self.store = store
+        self.offsets = offsets
+        self.log = MemoryLog()
+        self.job = Job(Fold(FLOWS), TOPICS, self.log.append)
+        self.projector = Projector(TOPICS, store=store)
+
+    def reader(self, seed: int = 0) -> MemoryLogReader:
+        """A reader of all partitions that begins where the store says."""
+        return MemoryLogReader(self.log, self.offsets, Random(seed))
+
+    def project(self, seed: int = 0) -> int:
+        """Project all that is in the log, and return the number of messages."""
+        reader, total = self.reader(seed), 0
+        while number := self.projector.project(reader):
+            total += number
+        return total
+
+
+@pytest.fixture
+def projected(store, request) -> Projected:
+    """The projection into every store that Helios ships."""
+    offsets = store if isinstance(store, MemoryStore) else PostgresLogOffsets(request.getfixturevalue("pool"))
+    return Projected(store, offsets)
+
+
+def stored(store) -> dict[str, object]:
+    """Everything that people look at, as far as the order of arrival does not decide about it."""
+    dead_letters = store.dead_letters(DeadLetterFilter(), after=None, limit=500).items
+    return {
+        "events": sorted(store.events(EventFilter(), after=None, limit=500).items, key=lambda event: event.key),
+        "flows": sorted(
+            (replace(record, version=0) for record in store.flows(FlowFilter(), after=None, limit=500).items),
+            key=lambda record: record.identity,
+        ),
+        "sums": sums(store),
+        "minutes": store.minutes(NOON - ALL),
+        "dead dead_letters": sorted(
+            (dead_letter.dead_letter for dead_letter in dead_letters), key=lambda dead_letter: dead_letter.fingerprint
+        ),
+    }
+
+
+def sums(store) -> list[FlowCount]:
+    """The sums of instances; those of transitions that cancel each other out are zero, and say nothing."""
+    minute = timedelta(minutes=1)
+    counts = store.flow_counts(None, since=NOON - minute, until=NOON + minute, bucket=minute)
+    return sorted(
+        (count for count in counts if count.instances), key=lambda count: (count.flow, count.what, count.value)
+    )
+
+
+def ingested(deliveries: Sequence[Delivery], *, expired: datetime | None) -> dict[str, object]:
+    """What ingest stores of the same deliveries."""
+    store, reconciler = MemoryStore(), Reconciler(FLOWS)
+    for delivery in deliveries:
+        ingest([delivery], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    if expired:
+        expire_flows(expired, store=store, reconciler=reconciler)
+    return stored(store)
+
+
+def traffic() -> list[Delivery]:
+    """Two whole orders, one that lacks a leg, duplicates, a contradiction, and a delivery that can't be read."""
+    whole = [leg(name, key) for key in ("ORD-1", "ORD-2") for name in ("order", "payment", "inventory")]
+    contradictory = leg("payment", "ORD-1", amount=1)
+    return [*whole, leg("order", "ORD-3"), whole[1], contradictory, poison(), poison(), whole[0]]
+
+
+def test_the_projection_is_what_ingest_would_have_stored(projected):
+    projected.job.take(traffic())
+    projected.job.expire(OVERDUE)
+    assert projected.project() > 10
+
+    assert stored(projected.store) == ingested(traffic(), expired=OVERDUE)
+
+
+@pytest.mark.parametrize("title", ["memory", "postgres"])
+@settings(SAME_EVERY_TIME, max_examples=examples(15, long=200))
+@given(data=st.data())
+def test_neither_portions_nor_restarts_change_what_is_stored(title, request, data):
+    """A projector that is replaced between any two transactions repeats nothing and leaves nothing out."""
+    if title == "memory":
+        projected = Projected(store := MemoryStore(), store)
+    else:
+        pool = request.getfixturevalue("pool")
+        with pool.connection() as connection:
+            connection.execute(f"TRUNCATE {TABLES}")
+        projected = Projected(request.getfixturevalue("postgres_store"), PostgresLogOffsets(pool))
+    order = data.draw(st.permutations(traffic()))
+    for number, delivery in enumerate(order):
+        projected.job.take([delivery])
+        if data.draw(st.booleans()):
+            projected.projector.project(projected.reader(number))  # a new one each time, which stops after a batch
+    projected.job.expire(OVERDUE)
+    projected.project(seed=data.draw(st.integers(0, 99)))
+
+    assert stored(projected.store) == ingested(order, expired=OVERDUE)
+    assert projected.project() == 0
+
+
+def exhaust(projector: Projector, reader: MemoryLogReader) -> None:
+    """Project all that a reader has."""
+    while projector.project(reader):
+        pass
+
+
+def test_a_second_projector_of_a_partition_stores_nothing_twice(projected):
+    """It has lost the partition to another one, and does not know it yet."""
+    projected.job.take(traffic())
+    late = projected.reader(seed=1)
+    projected.project(seed=2)
+    before = stored(projected.store)
+    with pytest.raises(ConflictError):
+        exhaust(projected.projector, late)
+
+    assert stored(projected.store) == before
+
+
+def test_a_frame_has_what_its_messages_change(projected, request):
+    projected.job.take(traffic())
+    projected.job.expire(OVERDUE)
+    projected.project()
+    store = projected.store
+    outbox = MemoryOutbox(store) if isinstance(store, MemoryStore) else PostgresOutbox(request.getfixturevalue("pool"))
+    outbox.number()
+    frames = outbox.frames(after=0, limit=100)
+
+    counts = [count for frame in frames for count in frame.counts]
+    assert sum(count.received for count in counts) == len(traffic())
+    assert sum(len(frame.events) for frame in frames) == sum(count.stored for count in counts) == 7
+    final = {change.key: change.status for frame in frames for change in frame.flows}
+    assert final == {"ORD-1": "mismatched", "ORD-2": "matched", "ORD-3": "incomplete"}
+
+
+def test_a_recompute_beside_the_projector_is_not_lost(projected):
+    """The next record of the job has the next version, whatever wrote the version before."""
+    projected.job.take([leg("order", "ORD-1"), leg("payment", "ORD-1", amount=1)])
+    projected.project()
+    lenient = replace(ORDER, rule=())
+    recompute(
+        EventFilter(),
+        NOON,
+        flow=None,
+        reader=projected.store,
+        store=projected.store,
+        reconciler=Reconciler([lenient]),
+    )
+    recomputed = projected.store.flow(("order", "ORD-1"))
+    projected.job.take([leg("inventory", "ORD-1")])
+    projected.project()
+    final = projected.store.flow(("order", "ORD-1"))
+
+    assert (recomputed.issues, recomputed.version) == ([], 2)
+    assert (final.status, final.version) == ("mismatched", 3)
+
+
+def test_a_record_that_has_not_changed_is_not_written(projected):
+    """A resolution would be reopened by it."""
+    projected.job.take([leg("order")])
+    projected.project()
+    record = projected.job.records["order", "ORD-1"]
+    projected.log.append(TOPICS.verdicts, verdict_key(record), encode_verdict(replace(record, version=9)))
+
+    assert projected.project() == 1
+    assert projected.store.flow(("order", "ORD-1")).version == 1
+
+
+def test_counts_that_are_read_again_add_nothing(projected):
+    """A job that begins at an earlier savepoint writes them again, in the same or in smaller steps."""
+    for stored_so_far, duplicates in ((1, 0), (2, 1), (1, 0), (2, 3)):
+        count = Count(minute=NOON, source="aws", type="OrderPlaced", stored=stored_so_far, duplicate=duplicates)
+        projected.log.append(TOPICS.counts, count_key(count), encode_count(count))
+        projected.project()
+
+    (minute,) = projected.store.minutes(NOON - ALL)
+    assert (minute.stored, minute.duplicate) == (2, 3)
+
+
+def test_messages_that_nobody_can_store_become_dead_letters_and_stop_no_other(projected, monkeypatch):
+    """One is no message of the job, and one triggers a bug."""
+    good, bad = (normalise(eventbridge(id_)) for id_ in ("good", "bad"))
+    for key, value in (
+        ("1", encode_event(good)),
+        ("1", b"{"),
+        ("1", encode_event(bad)),
+        ("1", None),
+        ("1", encode_event(replace(good, id="last"))),
+    ):
+        projected.log.append(TOPICS.events, key, value)
+    projected.log.append(TOPICS.verdicts, "order/1", None)
+
+    def defective(events):
+        if any(event.id == "bad" for event in events):
+            raise KeyError("bad")
+        return summaries(events)
+
+    monkeypatch.setattr(projection, "summaries", defective)
+    assert projected.project() == 6
+
+    events = projected.store.events(EventFilter(), after=None, limit=9).items
+    assert {event.id for event in events} == {"good", "last"}
+    dead_letters = projected.store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    reasons = sorted(dead_letter.dead_letter.reason for dead_letter in dead_letters)
+    assert ["is no message of the job" in reason for reason in reasons] == [True, False]
+    assert "internal error (KeyError)" in reasons[1]
+    assert all("helios.events/" in reason for reason in reasons)
+
+
+def test_a_value_that_postgres_refuses_is_a_dead_letter(postgres_store, pool):
+    projected = Projected(postgres_store, PostgresLogOffsets(pool))
+    event = replace(normalise(eventbridge("1")), subject="a\0b")
+    for each in (event, normalise(eventbridge("2"))):
+        projected.log.append(TOPICS.events, "1", encode_event(each))
+    projected.project()
+
+    (dead_letter,) = postgres_store.dead_letters(DeadLetterFilter(), after=None, limit=9).items
+    assert b"subject" in dead_letter.dead_letter.body
+    assert [each.id for each in postgres_store.events(EventFilter(), after=None, limit=9).items] == ["2"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_after_a_failure_a_new_reader_begins_where_the_store_says(projected, monkeypatch, moment):
+    """The connection may end before the transaction has begun, or after its commit and before the answer."""
+    monkeypatch.setattr(projection, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(projection, "MAX_BATCH", 4)
+    projected.job.take(traffic())
+    projected.job.expire(OVERDUE)
+    transaction, attempts = projected.store.transaction, count()
+
+    @contextmanager
+    def failing():
+        fails = next(attempts) % 3 == 1
+        if fails and moment == "before":
+            raise Retryable("the store is away")
+        with transaction() as work:
+            yield work
+        if fails:
+            raise Retryable("the store gave no answer")
+
+    monkeypatch.setattr(projected.store, "transaction", failing)
+    projected.projector.follow(projected.reader, Stopping(projected))
+
+    assert next(attempts) > 3
+    assert stored(projected.store) == ingested(traffic(), expired=OVERDUE)
+
+
+class Stopping:
+    """An event that is set once all is projected."""
+
+    def __init__(self, projected: Projected) -> None:
+        self._projected = projected
+
+    def is_set(self) -> bool:
+        """Whether every message is stored."""
+        ends = {partition: messages[-1].offset + 1 for partition, messages in self._projected.log.messages().items()}
+        return self._projected.offsets.next_offsets(list(ends)) == ends
+
+    def wait(self, _seconds: float) -> bool:
+        """Does not wait."""
+        return self.is_set()
+
+
+def test_offsets_move_only_from_where_they_are(projected):
+    partition: Partition = (TOPICS.events, 0)
+    with projected.store.transaction() as work:
+        work.log.advance({partition: Progress(0, 5)})
+    with pytest.raises(ConflictError), projected.store.transaction() as work:
+        work.log.advance({partition: Progress(4, 7)})
+
+    assert projected.offsets.next_offsets([partition, (TOPICS.events, 1)]) == {partition: 5}

@@ -1,0 +1,260 @@
+"""Retention in Postgres: rows in batches, sums that become fewer, and whole partitions of events."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres import retention as tables
+from helios.adapters.postgres.partitions import extend, partitions
+from helios.adapters.postgres.reader import PostgresReader
+from helios.adapters.postgres.retention import PostgresRetention
+from helios.adapters.postgres.stream import PostgresOutbox
+from helios.errors import Rejected, Retryable
+from helios.model.dead_letters import BEYOND_HORIZON, DeadLetterFilter
+from helios.model.retention import parse
+from helios.normalise import normalise
+from helios.services.dead_letters import replay_dead_letter
+from helios.services.ingest import ingest
+from helios.services.retention import RetentionJob
+from tests.support.archive import DAYS, FIRST, fill
+from tests.support.archive import NOW as ARCHIVE_NOW
+from tests.support.deliveries import NOON, aws_key, eventbridge, poison
+
+HORIZON = timedelta(days=30)
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def store(pool, database_url):
+    return PostgresRetention(pool, database_url)
+
+
+@pytest.fixture
+def past(pool):
+    """Partitions of a day for the last three weeks, in place of the one for all of the past; all removed at the end."""
+    begin = NOW.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=21)
+    with pool.connection() as connection:
+        before = partitions(connection)
+        connection.execute("ALTER TABLE events DETACH PARTITION events_until")
+        for day in range(21):
+            since = begin + timedelta(days=day)
+            connection.execute(f"CREATE TABLE events_p{day} (LIKE events INCLUDING DEFAULTS INCLUDING INDEXES)")
+            connection.execute(
+                f"ALTER TABLE events ATTACH PARTITION events_p{day} FOR VALUES FROM ('{since}') TO"
+                f" ('{since + timedelta(days=1)}')"
+            )
+        connection.execute("CREATE TABLE events_today (LIKE events INCLUDING DEFAULTS INCLUDING INDEXES)")
+        connection.execute(
+            f"ALTER TABLE events ATTACH PARTITION events_today FOR VALUES FROM ('{begin + timedelta(days=21)}') TO"
+            f" ('{before[0].until}')"
+        )
+    yield begin
+    with pool.connection() as connection:
+        for (name,) in connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ '^events_(p[0-9]+|today)$'"
+        ).fetchall():
+            connection.execute(f"DROP TABLE {name}")
+        connection.execute("DELETE FROM detached_partitions")
+        connection.execute("TRUNCATE events_until")
+        connection.execute(
+            f"ALTER TABLE events ATTACH PARTITION events_until FOR VALUES FROM (MINVALUE) TO ('{before[0].until}')"
+        )
+
+
+def at(delivery, moment):
+    return replace(delivery, received_at=moment)
+
+
+def statuses(outcomes):
+    return [outcome.status for outcome in outcomes]
+
+
+def test_every_table_that_grows_is_in_one_list(pool):
+    """A new table belongs to one of the lists, so that nobody forgets what makes it smaller."""
+    with pool.connection() as connection:
+        rows = connection.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+            " AND NOT relispartition"
+        ).fetchall()
+
+    lists = [set(tables.ROWS), set(tables.SUMS), set(tables.OTHERWISE), tables.BOUNDED]
+    assert {name for (name,) in rows} == set().union(*lists)
+    assert sum(map(len, lists)) == len(set().union(*lists))
+
+
+def test_an_event_whose_payload_was_dropped_is_still_a_duplicate(past, pool, store, postgres_store):
+    old, new = at(eventbridge("old"), past + timedelta(hours=1)), at(eventbridge("new"), NOW)
+    ingest([old, new], dedupe=NullDedupeCache(), store=postgres_store)
+    job = RetentionJob(parse("unarchived_events=14 ids=400"), store)
+
+    assert job.drop_expired(NOW) == [f"events_p{day}" for day in range(7)]
+
+    reader = PostgresReader(pool)
+    assert reader.event(aws_key("old")) is None
+    assert reader.event(aws_key("new")) is not None
+    again = [at(eventbridge("old"), NOW), at(eventbridge("old", type_="Other"), NOW)]
+    assert statuses(ingest(again, dedupe=NullDedupeCache(), store=postgres_store)) == ["duplicate", "contradictory"]
+    assert job.drop_expired(NOW) == []
+
+
+def test_a_partition_that_the_archive_lacks_is_not_dropped(past, store, postgres_store, pool):
+    ingest([at(eventbridge("1"), past + timedelta(hours=1))], dedupe=NullDedupeCache(), store=postgres_store)
+
+    with pytest.raises(Rejected, match="the archive lacks events: aws"):
+        store.drop_partition("events_p0", archived=True)
+    assert RetentionJob(parse("events=14"), store).drop_expired(NOW) == [f"events_p{day}" for day in range(1, 7)]
+    assert PostgresReader(pool).event(aws_key("1")) is not None
+
+
+@pytest.mark.parametrize("step", ["listed", "detaching", "detached"])
+def test_an_interrupted_drop_is_completed(past, store, pool, direct_url, step):
+    with pool.connection() as connection:
+        connection.execute(tables.ADD_DETACHED, ["events_p0"])
+    if step == "detached":
+        with pool.connection() as connection:
+            connection.execute("ALTER TABLE events DETACH PARTITION events_p0")
+    if step == "detaching":
+        impatient = ImpatientRetention(pool, direct_url)
+        with pool.connection() as reading, reading.transaction():  # DETACH CONCURRENTLY waits for its end
+            reading.execute("SELECT count(*) FROM events")
+            with pytest.raises(Retryable):
+                impatient.drop_partition("events_p0", archived=False)
+
+    store.drop_partition("events_p0", archived=False)
+
+    with pool.connection() as connection:
+        assert connection.execute("SELECT to_regclass('events_p0')").fetchone() == (None,)
+        assert connection.execute("SELECT count(*) FROM detached_partitions").fetchone() == (0,)
+
+
+class ImpatientRetention(PostgresRetention):
+    """Retention whose statements end after a second."""
+
+    def _connect(self):
+        connection = super()._connect()
+        connection.execute("SET statement_timeout = '1s'")
+        return connection
+
+
+def test_events_are_stored_while_a_partition_is_dropped(past, store, postgres_store):
+    """DETACH CONCURRENTLY waits for the writers, and no writer waits for it."""
+    stop = threading.Event()
+    stored: list[str] = []
+
+    def send() -> None:
+        while not stop.is_set():
+            delivery = at(eventbridge(f"live-{len(stored)}"), datetime.now(UTC))
+            stored.extend(statuses(ingest([delivery], dedupe=NullDedupeCache(), store=postgres_store)))
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        dropped = RetentionJob(parse("unarchived_events=7"), store).drop_expired(NOW)
+    finally:
+        stop.set()
+        sender.join()
+
+    assert len(dropped) == 14
+    assert set(stored) == {"stored"}
+
+
+def test_rows_are_removed_only_by_their_limit(pool, store, postgres_store):
+    ingest([eventbridge("1"), poison()], dedupe=NullDedupeCache(), store=postgres_store)  # received in 2025
+    tables_of = {"ids": "event_ids", "dead_letters": "dead_letters"}
+
+    assert RetentionJob(parse("flows=1 audit=1"), store).remove_expired(NOW) == 0
+    assert RetentionJob(parse("dead_letters=30"), store).remove_expired(NOW) == 1
+    assert RetentionJob(parse("unarchived_events=7 ids=30"), store).remove_expired(NOW) == 1
+    with pool.connection() as connection:
+        for table in tables_of.values():
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+def test_old_counts_become_sums_of_hours_and_days(pool, store, postgres_store):
+    moments = [NOON, NOON + timedelta(minutes=1), NOON + timedelta(minutes=61), NOON + timedelta(days=1)]
+    for number, moment in enumerate(moments):
+        ingest([eventbridge(str(number), received_at=moment)], dedupe=NullDedupeCache(), store=postgres_store)
+    PostgresOutbox(pool).number()
+    reader = PostgresReader(pool)
+    job = RetentionJob(parse("counts=10"), store)
+
+    job.remove_expired(NOON + timedelta(days=10, hours=20))
+    hours = [(count.minute, count.stored) for count in reader.minutes(NOON - timedelta(days=1))]
+    assert hours == [(NOON, 2), (NOON + timedelta(hours=1), 1), (NOON + timedelta(days=1), 1)]
+
+    job.remove_expired(NOON + timedelta(days=123))
+    midnight = NOON.replace(hour=0)
+    days = [(count.minute, count.stored) for count in reader.minutes(NOON - timedelta(days=1))]
+    assert days == [(midnight, 3), (midnight + timedelta(days=1), 1)]
+    assert reader.totals(NOW).stored == 4
+
+
+def test_an_event_beyond_the_identity_horizon_is_a_dead_letter_that_can_be_accepted(store, postgres_store, pool):
+    """Neither stored twice nor lost."""
+    first = at(eventbridge("1"), NOON)
+    ingest([first], dedupe=NullDedupeCache(), store=postgres_store)
+    later = NOON + HORIZON + timedelta(days=2)
+    horizon = {"dedupe": NullDedupeCache(), "store": postgres_store, "horizon": HORIZON}
+
+    assert statuses(ingest([at(first, later)], **horizon)) == ["duplicate"]
+    RetentionJob(parse("unarchived_events=7 ids=30"), store).remove_expired(later)
+    assert statuses(ingest([at(first, later), at(eventbridge("2"), later)], **horizon)) == ["rejected", "rejected"]
+
+    reader = PostgresReader(pool)
+    dead_letters = reader.dead_letters(DeadLetterFilter(), after=None, limit=10).items
+    reasons = {(stored.dead_letter.field, stored.dead_letter.reason) for stored in dead_letters}
+    assert reasons == {("time", BEYOND_HORIZON)}
+
+    def accepting(deliveries, *, also_write=None, accept=False):
+        return ingest(deliveries, also_write=also_write, **(horizon | ({"horizon": None} if accept else {})))
+
+    for accept, status in ((False, "rejected"), (True, "stored")):
+        (outcome,) = replay_dead_letter(dead_letters[0], None, ingest=accepting, actor="ann", now=later, accept=accept)
+        assert outcome.status == status
+    assert reader.event(normalise(eventbridge("2")).key) is not None
+
+
+def test_an_event_far_in_the_future_is_beyond_the_horizon_too(postgres_store):
+    """Its identity would be removed before its own time is old."""
+    early = at(eventbridge("1"), NOON - timedelta(days=2))
+
+    outcomes = ingest([early], dedupe=NullDedupeCache(), store=postgres_store, horizon=HORIZON)
+    assert statuses(outcomes) == ["rejected"]
+    assert statuses(ingest([early], dedupe=NullDedupeCache(), store=postgres_store)) == ["stored"]
+
+
+def test_the_sweep_adds_partitions_again_after_all_old_ones_are_dropped(past, pool, store):
+    for name in store.expired_partitions(NOW):
+        store.drop_partition(name, archived=False)
+
+    assert extend(pool, NOW + timedelta(days=30), days=7) > 0
+
+
+def test_archived_partitions_are_dropped_and_restored_ones_stay(archived):
+    fill(archived)
+    job = RetentionJob(parse("events=7"), PostgresRetention(archived.pool, archived.url))
+    before = len(archived.rows())
+    assert len(job.drop_expired(ARCHIVE_NOW)) == DAYS - 3  # the empty ones: nothing of the others is archived
+
+    archived.archive.run(ARCHIVE_NOW)
+    assert len(job.drop_expired(ARCHIVE_NOW)) == 3
+    assert archived.rows() == []
+
+    archived.archive.restore(FIRST, FIRST)
+    assert job.drop_expired(ARCHIVE_NOW) == []
+    assert len(archived.rows()) == before // 3
+
+
+def test_a_partition_that_received_an_event_meanwhile_is_attached_again(archived, monkeypatch):
+    fill(archived)
+    archived.archive.run(ARCHIVE_NOW)
+    name, before = f"events_{FIRST:%Y%m%d}", archived.rows()
+    monkeypatch.setattr(tables, "_archived_rows", lambda *_: 0)
+
+    with pytest.raises(Rejected, match="received events while it was compared"):
+        PostgresRetention(archived.pool, archived.url).drop_partition(name, archived=True)
+
+    assert archived.rows() == before

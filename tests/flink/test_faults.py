@@ -1,0 +1,106 @@
+"""Nothing is lost, doubled or judged differently when parts of the cluster die, and when the job is moved."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import pytest
+from msgspec.structs import replace
+
+from helios.model.events import Delivery, Event
+from helios.reconciliation.fold import Fold
+from helios.reconciliation.record import FlowKey, FlowRecord
+from helios.services.reading import read
+from tests.support.instances import ORDER, sent
+
+ORDERS = 6_700
+"""About 20,000 deliveries."""
+PARTS = 5
+SECOND = timedelta(seconds=1)
+LATER = timedelta(minutes=10)
+TAKEN_UP_SECONDS = 300
+
+
+def orders(start: datetime, count: int) -> Iterator[Delivery]:
+    """Deliveries of orders, some of them sent twice, contradictory, or incomplete."""
+    for number in range(count):
+        at = start + number % 600 * SECOND / 10
+        data = {"order_id": f"ORD-{number}", "amount": 10 + number % 7, "currency": "EUR", "quantity": 1}
+        placed = sent("eventbridge", "OrderPlaced", data, id_=f"o{number}", received_at=at, happened_at=start - SECOND)
+        paid = sent(
+            "cloudevents",
+            "PaymentProcessed",
+            data | ({"amount": 1} if number % 50 == 1 else {}),
+            id_=f"p{number}",
+            received_at=at + SECOND,
+            happened_at=start - SECOND,
+        )
+        reserved = sent(
+            "eventgrid", "InventoryReserved", data, id_=f"i{number}", received_at=at, happened_at=start - SECOND
+        )
+        yield placed
+        yield paid
+        if number % 40 != 2:
+            yield reserved
+        if number % 20 == 3:
+            yield replace(placed, received_at=at + 2 * SECOND)
+
+
+def expected_records(deliveries: Sequence[Delivery], at: datetime) -> dict[FlowKey, FlowRecord]:
+    """The records that follow from all deliveries at once, without their versions."""
+    fold = Fold([ORDER])
+    events = [content for delivery in deliveries if isinstance(content := read(delivery).content, Event)]
+    records = [after for _, after in fold.transitions(fold.evidence(events).items(), {})]
+    final = [fold.expire(record, now=at, silent=set()) if record.waiting else record for record in records]
+    return {record.identity: replace(record, version=0) for record in final}
+
+
+@pytest.mark.slow
+def test_twenty_thousand_events_survive_the_death_of_every_part(stage):
+    start = datetime.now(UTC) - timedelta(minutes=30)
+    deliveries = list(orders(start, ORDERS))
+    remaining = iter(deliveries)
+
+    def append_part() -> None:
+        stage.append(list(islice(remaining, len(deliveries) // PARTS)))
+
+    job = stage.start(parallelism=2)
+    append_part()
+    stage.results.wait(lambda results: len(results.events) > 0)
+
+    stage.flink.taskmanagers[0].kill()
+    append_part()
+    stage.flink.start()
+    job.wait_running()
+
+    stage.kafka.nodes[2].kill()
+    append_part()
+    stage.kafka.start()
+
+    stage.flink.jobmanager.kill()
+    append_part()
+    stage.flink.start()
+    job = stage.start(parallelism=2, start="latest")
+
+    savepoint = job.savepoint(stage.folder / "savepoints")
+    stage.append(list(remaining))
+    stage.heartbeat(start + LATER)
+    stage.start(parallelism=1, start=savepoint)
+
+    expected = expected_records(deliveries, start + LATER)
+    repeated = len([number for number in range(ORDERS) if number % 20 == 3])
+    stage.results.wait(
+        lambda results: (
+            results.total().received == len(deliveries)
+            and results.total().duplicate == repeated
+            and len(results.events) == len(deliveries) - repeated
+            and {key: replace(record, version=0) for key, record in results.records().items()} == expected
+        ),
+        seconds=TAKEN_UP_SECONDS,
+    )
+    keys = [event.key for event in stage.results.events]
+    assert len(keys) == len(set(keys)), "an event is doubled"
+    for records in stage.results.verdicts.values():
+        assert [record.version for record in records] == list(range(1, len(records) + 1))
+    statuses = {record.status for record in expected.values()}
+    assert statuses == {"matched", "mismatched", "incomplete"}
