@@ -25,7 +25,7 @@ from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
 from helios.adapters.postgres.incidents import PostgresIncidents
 from helios.adapters.postgres.leases import PostgresLeases
-from helios.adapters.postgres.log import PostgresLogOffsets
+from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
 from helios.adapters.postgres.notifications import PostgresNotifications
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.recoveries import PostgresRecoveries
@@ -38,7 +38,7 @@ from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.recovery.registry import places_of
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.errors import ConfigurationError
-from helios.messages import topics
+from helios.messages import job_group, topics
 from helios.model import retention
 from helios.model.events import Delivery, Outcome
 from helios.model.notifications import Notifications
@@ -52,7 +52,7 @@ from helios.ports.flow_versions import FlowVersions, RulesReader
 from helios.ports.flows import FlowReader
 from helios.ports.incidents import IncidentReader
 from helios.ports.leases import Leases
-from helios.ports.log import DeliveryLog, Heartbeats, LogReader
+from helios.ports.log import DeliveryLog, Heartbeats, LogEnds, LogReader
 from helios.ports.notifications import NotificationTarget
 from helios.ports.reader import Reader
 from helios.ports.recoveries import Places, Recoveries
@@ -71,6 +71,7 @@ from helios.services.balances import BalanceJob
 from helios.services.erasure import Eraser
 from helios.services.incidents import IncidentJob
 from helios.services.ingest import AlsoWrite, Ingest, ingest
+from helios.services.log_progress import ProgressTracker
 from helios.services.new_batch import Assumptions
 from helios.services.notifications import NotificationJob
 from helios.services.projection import Projector
@@ -459,7 +460,9 @@ def balance_job(services: Services) -> BalanceJob | None:
     if services.pool is None:
         return None
     grace = timedelta(seconds=services.settings.manifest_grace_seconds)
-    return BalanceJob(PostgresBalances(services.pool), grace=grace)
+    is_late = services.settings.engine == "flink"
+    until = PostgresProjectionProgress(services.pool).projected_until if is_late else None
+    return BalanceJob(PostgresBalances(services.pool), grace=grace, arrived_until=until)
 
 
 def recovery_job(services: Services, ingest: Ingest | None = None) -> RecoveryJob:
@@ -759,11 +762,15 @@ class OpenProjection(NamedTuple):
         projector: writes what it reads.
         open_reader: begins to read the log where the store says.
         heartbeats: make time pass for the job.
+        tracker: finds out up to when the log is projected.
+        ends: what the tracker asks; whoever has finished closes it.
     """
 
     projector: Projector
     open_reader: Callable[[], LogReader]
     heartbeats: Heartbeats
+    tracker: ProgressTracker
+    ends: LogEnds
 
 
 def projection(services: Services) -> OpenProjection:
@@ -774,7 +781,7 @@ def projection(services: Services) -> OpenProjection:
     """
     # Imported late, as in ``_log``.
     try:
-        from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogReader
+        from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogEnds, KafkaLogReader
     except ImportError as error:
         raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
@@ -782,6 +789,13 @@ def projection(services: Services) -> OpenProjection:
         raise ConfigurationError("A projection needs Postgres.")
     settings = services.settings
     names = topics(settings.log_prefix)
+    offsets = PostgresLogOffsets(services.pool)
+    ends = KafkaLogEnds(
+        settings.log_brokers or "",
+        group=job_group(names),
+        timeout_seconds=HEARTBEAT_SECONDS,
+        config_file=settings.kafka_config,
+    )
     return OpenProjection(
         Projector(names, store=services.store, notifier=services.notifier),
         partial(
@@ -789,7 +803,7 @@ def projection(services: Services) -> OpenProjection:
             settings.log_brokers or "",
             topics=(names.events, names.verdicts, names.counts, names.dead_letters),
             group=f"{settings.log_prefix}.projector",
-            offsets=PostgresLogOffsets(services.pool),
+            offsets=offsets,
             config_file=settings.kafka_config,
         ),
         KafkaHeartbeats(
@@ -798,6 +812,8 @@ def projection(services: Services) -> OpenProjection:
             timeout_seconds=HEARTBEAT_SECONDS,
             config_file=settings.kafka_config,
         ),
+        ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
+        ends,
     )
 
 
