@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from helios.adapters.postgres.balances import PostgresBalances
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
 from helios.adapters.postgres.incidents import PostgresIncidents
+from helios.adapters.postgres.log import PostgresProjectionProgress
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.bootstrap.services import Services
 from helios.services.balances import BalanceJob
@@ -96,7 +97,9 @@ def balance_job(services: Services) -> BalanceJob | None:
     if services.pool is None:
         return None
     grace = timedelta(seconds=services.settings.manifest_grace_seconds)
-    return BalanceJob(PostgresBalances(services.pool), grace=grace)
+    is_late = services.settings.engine == "flink"
+    until = PostgresProjectionProgress(services.pool).projected_until if is_late else None
+    return BalanceJob(PostgresBalances(services.pool), grace=grace, arrived_until=until)
 
 
 def recovery_job(services: Services, ingest: Ingest | None = None) -> RecoveryJob:

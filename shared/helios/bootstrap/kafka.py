@@ -4,11 +4,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from helios.adapters.postgres.log import PostgresLogOffsets
+from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
 from helios.bootstrap.services import Services
 from helios.errors import ConfigurationError
-from helios.messages import topics
-from helios.ports.log import DeliveryLog, Heartbeats, LogReader
+from helios.messages import job_group, topics
+from helios.ports.log import DeliveryLog, Heartbeats, LogEnds, LogReader
+from helios.services.log_progress import ProgressTracker
 from helios.services.projection import Projector
 from helios.settings import Settings
 
@@ -96,11 +97,15 @@ class OpenProjection(NamedTuple):
         projector: writes what it reads.
         open_reader: begins to read the log where the store says.
         heartbeats: make time pass for the job.
+        tracker: finds out up to when the log is projected.
+        ends: what the tracker asks; the caller closes it.
     """
 
     projector: Projector
     open_reader: Callable[[], LogReader]
     heartbeats: Heartbeats
+    tracker: ProgressTracker
+    ends: LogEnds
 
 
 def projection(services: Services) -> OpenProjection:
@@ -111,7 +116,7 @@ def projection(services: Services) -> OpenProjection:
     """
     # Imported late, as in ``delivery_log``.
     try:
-        from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogReader
+        from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogEnds, KafkaLogReader
     except ImportError as error:
         raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
@@ -119,6 +124,13 @@ def projection(services: Services) -> OpenProjection:
         raise ConfigurationError("A projection needs Postgres.")
     settings = services.settings
     names = topics(settings.log_prefix)
+    offsets = PostgresLogOffsets(services.pool)
+    ends = KafkaLogEnds(
+        settings.log_brokers or "",
+        group=job_group(names),
+        timeout_seconds=HEARTBEAT_SECONDS,
+        config_file=settings.kafka_config,
+    )
     return OpenProjection(
         Projector(names, store=services.store, notifier=services.notifier),
         partial(
@@ -126,7 +138,7 @@ def projection(services: Services) -> OpenProjection:
             settings.log_brokers or "",
             topics=(names.events, names.verdicts, names.counts, names.dead_letters),
             group=f"{settings.log_prefix}.projector",
-            offsets=PostgresLogOffsets(services.pool),
+            offsets=offsets,
             config_file=settings.kafka_config,
         ),
         KafkaHeartbeats(
@@ -135,4 +147,6 @@ def projection(services: Services) -> OpenProjection:
             timeout_seconds=HEARTBEAT_SECONDS,
             config_file=settings.kafka_config,
         ),
+        ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
+        ends,
     )
