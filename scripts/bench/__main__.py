@@ -24,6 +24,7 @@ from scripts.bench import (
     recoveries,
     reference,
     report,
+    resolving,
     retention,
     scale,
     stats,
@@ -53,6 +54,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "retention": retention.measure,
     "flink": flink.measure,
     "recoveries": recoveries.measure,
+    "resolutions": resolving.measure,
 }
 
 SIZED = {"archive", "retention"}
