@@ -96,6 +96,8 @@ BOUNDED: Final = {
     "flow_versions",
     "leases",
     "log_offsets",
+    "log_progress",
+    "archive_offsets",
     "partition_comparisons",
     "recovery_prefix",
     "restored_partitions",
