@@ -114,10 +114,12 @@ def _projector(_: argparse.Namespace) -> None:
     stopping = _stopping()
     services = bootstrap.build_long_lived(settings)
     try:
-        projector, open_reader, heartbeats = bootstrap.projection(services)
+        projector, open_reader, heartbeats, tracker, ends = bootstrap.projection(services)
         beating = threading.Thread(target=beat, args=(heartbeats, stopping), name="heartbeat")
+        tracking = threading.Thread(target=tracker.follow, args=(stopping,), name="progress")
         presence = Leadership(services.leases, PROJECTOR)
         beating.start()
+        tracking.start()
         presence.start()
         try:
             projector.follow(open_reader, stopping)
@@ -125,7 +127,9 @@ def _projector(_: argparse.Namespace) -> None:
             stopping.set()
             presence.stop()
             beating.join()
+            tracking.join()
             heartbeats.close()
+            ends.close()
     finally:
         services.close()
 

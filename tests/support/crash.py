@@ -17,7 +17,7 @@ from helios.adapters.archive.objects import Objects
 from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.guarded_http import Endpoint
-from helios.adapters.postgres import archive
+from helios.adapters.postgres import archive, resolutions
 from helios.adapters.postgres.archive import PostgresArchiveTurn
 from helios.adapters.postgres.balances import PostgresBalances, PostgresBalanceTurn
 from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
@@ -152,6 +152,22 @@ BALANCE_STEPS = {
 """Every point between two steps from a manifest to its incident; ``is_committed`` says whether what is missing is."""
 
 
+RESOLUTION_STEPS = {
+    "before-writing-instances": Step(resolutions, "_write", is_after=False, is_committed=False),
+    "after-writing-instances": Step(resolutions, "_write", is_after=True, is_committed=False),
+    "after-adding-the-action": Step(resolutions, "_with_id", is_after=True, is_committed=False),
+    "before-auditing": Step(resolutions, "audit_entry", is_after=False, is_committed=False),
+}
+"""Every point between two steps of a person's action on flow instances."""
+
+UNDO_STEPS = {
+    **RESOLUTION_STEPS,
+    "before-restoring": Step(resolutions, "_restored", is_after=False, is_committed=False),
+    "after-restoring": Step(resolutions, "_restored", is_after=True, is_committed=False),
+}
+"""Every point between two steps of an undo."""
+
+
 def die() -> None:
     """End this process like ``kill -9``."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -180,6 +196,7 @@ ALL_STEPS = (
     ERASURE_STEPS,
     NOTIFICATION_STEPS,
     BALANCE_STEPS,
+    UNDO_STEPS,
 )
 
 

@@ -95,6 +95,8 @@ BOUNDED: Final = {
     "flow_versions",
     "leases",
     "log_offsets",
+    "log_progress",
+    "archive_offsets",
     "recovery_prefix",
     "restored_partitions",
     "role_grants",
