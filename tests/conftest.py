@@ -35,7 +35,8 @@ TABLES = (
     " audit_log, tokens, replay_jobs, archive_files, archive_days, archive_index, restored_partitions,"
     " resolutions, resolution_steps, resolution_actions, incidents, incident_counts, incident_deltas,"
     " manifests, balances, event_repeats, flow_versions, flow_recomputes,"
-    " notifications, notification_deliveries, notification_messages, recoveries, log_offsets, log_counts"
+    " notifications, notification_deliveries, notification_messages, recoveries, log_offsets, log_counts,"
+    " log_progress, archive_offsets"
 )
 
 

@@ -7,11 +7,13 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from helios.adapters import kafka_topics
+from helios.adapters.kafka_log import KafkaLog
 from helios.adapters.postgres.leases import PostgresLeases
-from helios.messages import topics
+from helios.adapters.postgres.log import PostgresProjectionProgress
+from helios.messages import encode_heartbeat, job_group, topics
 from helios.processes.process import Process, scrubbed_environment
 from helios.reconciliation.fold import Fold
 from helios.services.leadership import PROJECTOR
@@ -124,7 +126,9 @@ def test_a_running_projector_can_be_seen(job, start_projector, pool):
     eventually(lambda: not leases.is_taken(PROJECTOR), seconds=CATCH_UP_SECONDS)
 
 
-def test_nothing_is_lost_or_doubled_when_projectors_are_killed(job, start_projector, postgres_store, read_messages):
+def test_nothing_is_lost_or_doubled_when_projectors_are_killed(
+    apache_kafka, job, start_projector, postgres_store, pool, read_messages
+):
     """Two projectors divide the partitions. One that is at work is killed and replaced, again and again."""
     chance = random.Random(7)
     running = [start_projector("first"), start_projector("second")]
@@ -144,5 +148,19 @@ def test_nothing_is_lost_or_doubled_when_projectors_are_killed(job, start_projec
     expected = ingested(deliveries, expired=OVERDUE)
     eventually(lambda: stored(postgres_store) == expected, seconds=CATCH_UP_SECONDS)
     assert stored(postgres_store) == expected
+    heartbeats = KafkaLog(brokers := apache_kafka.brokers, topic=job.topics.deliveries, timeout_seconds=20)
+    heartbeats.append([("any", encode_heartbeat(OVERDUE))])
+    heartbeats.close()
+    checkpoint(brokers, job.topics)
+    progress = PostgresProjectionProgress(pool)
+    eventually(lambda: progress.projected_until() is not None, seconds=CATCH_UP_SECONDS)
     for projector in running:
         projector.stop(seconds=20)
+
+
+def checkpoint(brokers, names) -> None:
+    """Commit all deliveries as the job does with a checkpoint. Heartbeats go on, so it commits more than there is."""
+    consumer = Consumer({"bootstrap.servers": brokers, "group.id": job_group(names), "log_level": 0})
+    places = [TopicPartition(names.deliveries, number, 1_000_000) for number in range(3)]
+    consumer.commit(offsets=places, asynchronous=False)
+    consumer.close()

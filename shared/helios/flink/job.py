@@ -30,7 +30,7 @@ from helios.flink.operators import (
     TallyFunction,
     TotalFunction,
 )
-from helios.messages import Topics
+from helios.messages import Topics, job_group
 
 LATENESS_SECONDS = 3
 """How much later than the newest message of a partition an older one may be appended to it without coming after the
@@ -169,7 +169,7 @@ def _source(log: Log) -> KafkaSource:
         KafkaSource.builder()
         .set_bootstrap_servers(log.brokers)
         .set_topics(log.topics.deliveries)
-        .set_group_id(f"{log.topics.deliveries}.flink")
+        .set_group_id(job_group(log.topics))
         .set_starting_offsets(KafkaOffsetsInitializer.earliest())
         .set_value_only_deserializer(SimpleStringSchema())
         .set_properties({"isolation.level": "read_committed", **log.properties})

@@ -1,6 +1,7 @@
 """What the projector has read of the log: the SQL, and the conversion of the rows."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -60,6 +61,13 @@ ORDER BY minute, source, type
 """
 
 
+RAISE_PROJECTED_UNTIL = """
+INSERT INTO log_progress AS existing (projected_until) VALUES (%s)
+ON CONFLICT (one) DO UPDATE SET projected_until = excluded.projected_until
+WHERE existing.projected_until < excluded.projected_until
+"""
+
+
 class PostgresLogOffsets:
     """Implements ``LogOffsets`` on a pool of connections."""
 
@@ -72,6 +80,24 @@ class PostgresLogOffsets:
         with translate_errors(), self._pool.connection() as connection:
             rows = connection.execute(SELECT_OFFSETS, wanted).fetchall()
         return {(topic, number): offset for topic, number, offset in rows}
+
+
+class PostgresProjectionProgress:
+    """Implements ``ProjectionProgress`` on a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def projected_until(self) -> datetime | None:
+        """The time before which every delivery was projected that was appended to the log; None: not known yet."""
+        with translate_errors(), self._pool.connection() as connection:
+            row = connection.execute("SELECT projected_until FROM log_progress").fetchone()
+        return row[0] if row else None
+
+    def raise_projected_until(self, at: datetime) -> None:
+        """Take a later time; an earlier one changes nothing."""
+        with translate_errors(), self._pool.connection() as connection:
+            connection.execute(RAISE_PROJECTED_UNTIL, [at])
 
 
 class PostgresLogWriter:
