@@ -109,7 +109,7 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
         sources=sources,
         redaction=redaction,
         horizon=limits.ids,
-        retention=_retention(limits, settings, pool),
+        retention=retention_job(settings, pool),
         notifications=_notifications(settings, pool),
         flows=reader,
         incidents=PostgresIncidents(pool),
@@ -158,7 +158,13 @@ def build_edge(settings: Settings, *, is_frozen_between_calls: bool = False) -> 
     return edge
 
 
-def _retention(limits: Retention, settings: Settings, pool: Pool) -> RetentionJob | None:
+def retention_job(settings: Settings, pool: Pool) -> RetentionJob | None:
+    """What removes rows and partitions by HELIOS_RETENTION; None if it has no limit.
+
+    Raises:
+        ConfigurationError: the setting is wrong.
+    """
+    limits = retention.parse(settings.retention or "")
     if limits.events and not settings.archive_url:
         raise ConfigurationError(
             "HELIOS_RETENTION: events=... needs HELIOS_ARCHIVE_URL. "

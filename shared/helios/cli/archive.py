@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 
 from helios import bootstrap
-from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.connection import Pool, open_pool
 from helios.bootstrap import OpenArchive
 from helios.cli import database
 from helios.cli.flows import source_name
@@ -16,6 +16,7 @@ from helios.cli.times import utc_text
 from helios.errors import HeliosError
 from helios.model.archive import ArchiveFile, FileFilter
 from helios.ports.leases import PATIENCE_SECONDS
+from helios.settings import Settings
 
 
 class ArchiveDamagedError(HeliosError):
@@ -26,7 +27,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Add the command to a parser; it sets ``run``, which takes the parsed arguments."""
     text = "copy events to HELIOS_ARCHIVE_URL, list and check its files, and bring events back to the database"
     actions = commands.add_parser("archive", help=text, description=text).add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run", help="copy the events of every day that is over")
+    run = actions.add_parser("run", help="copy the events of every day that is over, and drop what has expired")
     run.add_argument(
         "--recheck", action="store_true", help="compare the days that were copied again, and add what they lack"
     )
@@ -63,12 +64,18 @@ def opened() -> Iterator[OpenArchive]:
     Raises:
         ConfigurationError: a setting is missing or wrong.
     """
-    settings = database.configure(require=["archive_url"])
+    with _opened_on(database.configure(require=["archive_url"])) as (_, archive):
+        yield archive
+
+
+@contextmanager
+def _opened_on(settings: Settings) -> Iterator[tuple[Pool, OpenArchive]]:
+    """The archive of these settings, and the connections that it uses."""
     seconds = settings.database_timeout_seconds
     with open_pool(settings.postgres_url, connections=2, timeout_seconds=seconds) as pool:
         archive = bootstrap.archive_on(settings, pool)
         try:
-            yield archive
+            yield pool, archive
         finally:
             archive.close()
 
@@ -90,14 +97,19 @@ def period(options: argparse.Namespace) -> FileFilter:
 
 
 def _run(options: argparse.Namespace) -> None:
-    with opened() as archive:
-        result = archive.archive.run(datetime.now(UTC), recheck=options.recheck, patience_seconds=PATIENCE_SECONDS)
+    settings, now = database.configure(require=["archive_url"]), datetime.now(UTC)
+    with _opened_on(settings) as (pool, archive):
+        retention = bootstrap.retention_job(settings, pool)
+        result = archive.archive.run(now, recheck=options.recheck, patience_seconds=PATIENCE_SECONDS)
+        dropped = [] if result.busy or retention is None else retention.drop_expired(now)
     if result.busy:
         write_line("Another process changes the archive now: nothing to do.")
         return
     write_line(f"{result.days:,} days compared; {result.rows:,} events written to {result.files:,} files")
     if result.removed:
         write_line(f"{result.removed:,} files removed that an interrupted run or an erasure had left")
+    if dropped:
+        write_line(f"{len(dropped):,} partitions dropped that HELIOS_RETENTION no longer stores: {', '.join(dropped)}")
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -31,7 +31,8 @@ _FILE_COLUMNS = """
 path, source, day, rows, digest, bytes, first_received_at, last_received_at, sha256, verified_at
 """
 
-_READABLE: LiteralString = "verified_at IS NOT NULL AND superseded_at IS NULL"
+READABLE: LiteralString = "verified_at IS NOT NULL AND superseded_at IS NULL"
+"""The files that readers use: they were read back after they were written, and no other file has replaced them."""
 
 # Text has its length in bytes before it, so that two events with the same text in other columns differ, and so do NULL
 # and the empty text. The DuckDB adapter has the same expression.
@@ -92,12 +93,29 @@ ON CONFLICT (key) DO NOTHING
 """
 
 
-def not_archived(connection: psycopg.Connection, table: str) -> list[str]:
-    """Why a partition can't be dropped: one reason for each source and day that the archive does not have in full.
+class Comparison(NamedTuple):
+    """A table of events, compared with the archive.
 
-    An empty list means that every event of the table is in files that were read back after they were written, and that
-    their rows and digests agree with the table as this transaction sees it. Whoever drops the table has to make sure
-    that no event is stored in it after this comparison: detach it first, or hold a lock.
+    Attributes:
+        days: the days of its events, in order.
+        reasons: why it can't be dropped: one for each source and day that the archive does not have in full.
+    """
+
+    days: list[date]
+    reasons: list[str]
+
+
+def not_archived(connection: psycopg.Connection, table: str) -> list[str]:
+    """The reasons of ``compare_with_archive``."""
+    return compare_with_archive(connection, table).reasons
+
+
+def compare_with_archive(connection: psycopg.Connection, table: str) -> Comparison:
+    """Compare a partition with the archive.
+
+    Without a reason, every event of the table is in files that were read back after they were written, and their rows
+    and digests agree with the table as this transaction sees it. The caller that drops the table has to make sure that
+    no event is stored in it after this comparison.
 
     Args:
         connection: an open connection; the comparison reads the whole table.
@@ -107,16 +125,17 @@ def not_archived(connection: psycopg.Connection, table: str) -> list[str]:
     archived: dict[tuple[Source, date], Contents] = {}
     days = sorted({day for _, day in hot})
     for source, day, rows, digest in connection.execute(
-        f"SELECT source, day, rows, digest FROM archive_files WHERE day = ANY(%s) AND {_READABLE}",  # noqa: S608 - the same
+        f"SELECT source, day, rows, digest FROM archive_files WHERE day = ANY(%s) AND {READABLE}",  # noqa: S608 - the same
         (days,),
     ):
         archived[source, day] = archived.get((source, day), Contents()) + Contents(rows, digest)
-    return [
+    reasons = [
         f"{source} {day}: {table} has {stored.rows} events, the archive {archived.get((source, day), Contents()).rows}"
         + ("" if archived.get((source, day), Contents()).rows != stored.rows else ", but not the same")
         for (source, day), stored in sorted(hot.items(), key=lambda item: (item[0][1], item[0][0]))
         if archived.get((source, day)) != stored
     ]
+    return Comparison(days, reasons)
 
 
 class PostgresManifest(Query):
@@ -129,7 +148,7 @@ class PostgresManifest(Query):
 
     def files(self, where: FileFilter) -> list[ArchiveFile]:
         """The readable files, by day, source and path."""
-        filtered, values = conjunction([(_READABLE, []), *_conditions(where)])
+        filtered, values = conjunction([(READABLE, []), *_conditions(where)])
         query: LiteralString = f"SELECT {_FILE_COLUMNS} FROM archive_files {filtered} ORDER BY day, source, path"  # noqa: S608 - the same
         return [_file(row) for row in self._all(query, values)]
 
@@ -180,9 +199,7 @@ class PostgresArchiveTurn:
 
     def files(self, day: date, source: Source) -> list[ArchiveFile]:
         """The verified files of one day and source."""
-        query = (
-            f"SELECT {_FILE_COLUMNS} FROM archive_files WHERE day = %s AND source = %s AND {_READABLE} ORDER BY path"  # noqa: S608 - the same
-        )
+        query = f"SELECT {_FILE_COLUMNS} FROM archive_files WHERE day = %s AND source = %s AND {READABLE} ORDER BY path"  # noqa: S608 - the same
         with translate_errors():
             return [_file(row) for row in self._connection.execute(query, (day, source)).fetchall()]
 
@@ -214,13 +231,13 @@ class PostgresArchiveTurn:
 
     def unreadable(self) -> list[str]:
         """The files that are listed, but not readable."""
-        query = f"SELECT path FROM archive_files WHERE NOT ({_READABLE}) ORDER BY path"  # noqa: S608 - the same
+        query = f"SELECT path FROM archive_files WHERE NOT ({READABLE}) ORDER BY path"  # noqa: S608 - the same
         with translate_errors():
             return [path for (path,) in self._connection.execute(query).fetchall()]
 
     def forget(self, paths: Sequence[str]) -> None:
         """Remove unreadable files from the manifest."""
-        statement = f"DELETE FROM archive_files WHERE path = ANY(%s) AND NOT ({_READABLE})"  # noqa: S608 - the same
+        statement = f"DELETE FROM archive_files WHERE path = ANY(%s) AND NOT ({READABLE})"  # noqa: S608 - the same
         with self._change() as connection:
             connection.execute(statement, (list(paths),))
 
