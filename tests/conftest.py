@@ -35,12 +35,16 @@ TABLES = (
     " audit_log, tokens, replay_jobs, archive_files, archive_days, archive_index, restored_partitions,"
     " resolutions, resolution_steps, resolution_actions, incidents, incident_counts, incident_deltas,"
     " manifests, balances, event_repeats, flow_versions, flow_recomputes,"
-    " notifications, notification_deliveries, notification_messages, recoveries, log_offsets, log_counts"
+    " notifications, notification_deliveries, notification_messages, recoveries, log_offsets, log_counts,"
+    " log_progress, archive_offsets"
 )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pooler", action="store_true", help="run Helios through PgBouncer in transaction mode")
+    parser.addoption(
+        "--flink-events", type=int, default=20_000, metavar="N", help="about how many events tests/flink judges at most"
+    )
     parser.addoption("--progress", action="store_true", help="print the progress of the tests and a summary by tier")
     parser.addoption(
         "--record-durations", action="store_true", help=f"write the duration of each unit of work to {DURATIONS.name}"

@@ -14,7 +14,7 @@ The rooms, from the outside in; each imports only from the lines below its own:
 
 - ``api``, ``cli``: the HTTP and WebSocket API; the command ``helios``
 - ``client``: the Python client of the API, which the command line uses
-- ``bootstrap``: connects ports with adapters, as ``settings`` asks
+- ``bootstrap``: connects ports with adapters, as ``settings`` asks, one module for each kind of process
 - ``services``: the use cases, one module per verb
 - ``adapters``: the ports, implemented with Postgres, Redis, Kafka and the clouds' own services
 - ``auth``: authenticators of webhooks and of callers of the API

@@ -3,7 +3,8 @@
 ``serve`` runs all of Helios, and ``demo`` the demo of a clone. ``flows``, ``flow``, ``events``, ``tail``, ``preview``,
 ``flow-versions``, ``incidents``, ``balances``, ``dead-letters``, ``resolutions``, ``recoveries`` and ``replay`` use the
 API. ``migrate``, ``sink``, ``projector``, ``tokens``, ``recompute``, ``notifications``, ``archive``, ``query``,
-``erase`` and ``replay run`` use the database. ``log`` uses Kafka, and ``cost`` none of them.
+``erase`` and ``replay run`` use the database. ``log`` uses Kafka, ``flink`` starts the job on
+Apache Flink, and ``cost`` uses none of them.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from helios.cli import (
     database,
     dead_letters,
     erase,
+    flink,
     flow_versions,
     flows,
     incidents,
@@ -93,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         query,
         erase,
         log,
+        flink,
         cost,
     ):
         module.register(commands)
@@ -111,10 +114,12 @@ def _projector(_: argparse.Namespace) -> None:
     stopping = _stopping()
     services = bootstrap.build_long_lived(settings)
     try:
-        projector, open_reader, heartbeats = bootstrap.projection(services)
+        projector, open_reader, heartbeats, tracker, ends = bootstrap.projection(services)
         beating = threading.Thread(target=beat, args=(heartbeats, stopping), name="heartbeat")
+        tracking = threading.Thread(target=tracker.follow, args=(stopping,), name="progress")
         presence = Leadership(services.leases, PROJECTOR)
         beating.start()
+        tracking.start()
         presence.start()
         try:
             projector.follow(open_reader, stopping)
@@ -122,7 +127,9 @@ def _projector(_: argparse.Namespace) -> None:
             stopping.set()
             presence.stop()
             beating.join()
+            tracking.join()
             heartbeats.close()
+            ends.close()
     finally:
         services.close()
 

@@ -47,6 +47,11 @@ def topics(prefix: str) -> Topics:
     return Topics(*(f"{prefix}.{name}" for name in ("deliveries", "events", "verdicts", "counts", "dead-letters")))
 
 
+def job_group(names: Topics) -> str:
+    """The consumer group of the job: with each checkpoint, Flink commits to it how far the deliveries are judged."""
+    return f"{names.deliveries}.flink"
+
+
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     """The bytes of a body: as text, which people can read, or in base64 if they are no UTF-8."""
 

@@ -17,10 +17,11 @@ from msgspec.structs import replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
+from helios.errors import ConflictError
 from helios.model.flows import FlowFilter, FlowInstance
 from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.fold import MAX_DEFERRAL
-from helios.reconciliation.record import to_instance
+from helios.reconciliation.record import differences, resolutions_of, to_instance
 from helios.reconciliation.silence import silent
 from helios.reconciliation.summary import amounts_at_risk
 from helios.reconciliation.timeline import timeline
@@ -273,6 +274,33 @@ def test_flow_instances_are_paged_and_filtered(store):
     assert matching_keys(key="ORD_") == matching_keys(key="ORD%") == []
     assert store.oldest_open(["order"]) == store.oldest_open(["shipment", "order"]) == NOON
     assert store.oldest_open(["shipment"]) is None
+
+
+def test_a_batch_that_has_read_an_instance_before_it_was_resolved_is_refused(store):
+    """So no batch takes an instance from incidents that no longer count it."""
+    ingest_all(store, leg("order"))
+    expire_flows(OVERDUE, store=store, reconciler=RECONCILER)
+    unresolved = store.flow(("order", "ORD-1"))
+    ((before, after),) = resolutions_of([unresolved], resolved=True)
+    with store.transaction() as work:
+        assert work.flows.write([after]).result() == set()
+    stored = store.flow(("order", "ORD-1"))
+    assert (stored.status, stored.issues, stored.resolved) == (before.status, before.issues, True)
+
+    with pytest.raises(ConflictError), store.transaction() as work:
+        work.flows.write_all([replace(unresolved, version=unresolved.version + 1)])
+    ingest_all(store, leg("order", id_="2", after=400))
+    again = store.flow(("order", "ORD-1"))
+
+    def causes(transition) -> list[int]:
+        return [count.instances for count in differences([transition]) if count.what == "cause"]
+
+    assert (again.status, again.resolved) == ("incomplete", False)
+    assert [causes(each) for each in [(unresolved, stored), (stored, again), (unresolved, again)]] == [
+        [-1, -1],
+        [1, 1],
+        [],
+    ]
 
 
 def test_amounts_at_risk_follow_the_verdict(store):

@@ -64,7 +64,7 @@ class World:
             by_key = {incident.cause.key: incident for incident in turn.open_incidents()}
             if what == "resolved":
                 for cause in causes:
-                    turn.resolve(by_key[cause.key].id, "Every instance was repaired", at)
+                    turn.resolve(by_key[cause.key].id, "Every instance is repaired or resolved", at)
             turn.announce([Transition(what=what, at=at, incident=by_key[cause.key]) for cause in causes])
 
     def states(self) -> Sequence[tuple[str, int]]:

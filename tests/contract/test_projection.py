@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.postgres.log import PostgresLogOffsets
+from helios.adapters.postgres.balances import PostgresBalances
+from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.errors import ConflictError, Retryable
 from helios.messages import count_key, encode_count, encode_event, encode_verdict, topics, verdict_key
+from helios.model.balances import MANIFEST_TYPE, BalanceFilter
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, EventFilter
@@ -25,6 +27,7 @@ from helios.ports.log import Partition, Progress
 from helios.reconciliation.fold import Fold
 from helios.reconciliation.record import FlowCount
 from helios.services import projection
+from helios.services.balances import BalanceJob
 from helios.services.ingest import ingest
 from helios.services.outcomes import summaries
 from helios.services.projection import Projector
@@ -36,7 +39,7 @@ from tests.fakes.log import MemoryLog, MemoryLogReader
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.depth import examples
-from tests.support.instances import ORDER, SHIPMENT, leg
+from tests.support.instances import ORDER, SHIPMENT, leg, sent
 from tests.support.job import Job
 
 FLOWS = [ORDER, SHIPMENT]
@@ -320,3 +323,34 @@ def test_offsets_move_only_from_where_they_are(projected):
         work.log.advance({partition: Progress(4, 7)})
 
     assert projected.offsets.next_offsets([partition, (TOPICS.events, 1)]) == {partition: 5}
+
+
+def test_manifests_are_declared_and_repetitions_counted(pool, postgres_store):
+    """What is balanced is what is projected, and not later."""
+    projected = Projected(postgres_store, PostgresLogOffsets(pool))
+    happened_at = NOON + timedelta(seconds=1)
+    counts = {"minute": NOON.isoformat(), "events": [{"type": "OrderPlaced", "published": 3}]}
+    orders = [
+        sent("eventbridge", "OrderPlaced", {"order_id": key}, id_=key, received_at=happened_at, happened_at=happened_at)
+        for key in ("ORD-1", "ORD-2")
+    ]
+    after = NOON + timedelta(seconds=61)
+    declared = sent("eventbridge", MANIFEST_TYPE, counts, id_="m-1", received_at=after, happened_at=after)
+    projected.job.take([*orders, orders[0], declared])
+    projected.project()
+    progress, balances = PostgresProjectionProgress(pool), PostgresBalances(pool)
+    job = BalanceJob(balances, grace=timedelta(minutes=1), arrived_until=progress.projected_until)
+
+    def states() -> list[tuple[str, int, int, int]]:
+        job.run(NOON + timedelta(minutes=9))
+        page = balances.balances(BalanceFilter(), after=None, limit=9)
+        return [(each.state, each.stored, each.duplicate, each.missing) for each in page.items]
+
+    assert states() == []  # nobody knows how far the log is projected
+    progress.raise_projected_until(NOON + timedelta(seconds=90))
+    assert states() == [("counting", 0, 0, 0)]
+    progress.raise_projected_until(NOON + timedelta(minutes=3))
+    progress.raise_projected_until(NOON + timedelta(minutes=2))
+
+    assert progress.projected_until() == NOON + timedelta(minutes=3)
+    assert states() == [("missing", 2, 1, 1)]

@@ -56,6 +56,10 @@ class MemoryLogReader:
         """The offset from which on messages are read that no transaction has included yet."""
         return self._since[partition]
 
+    def passed(self) -> dict[Partition, int]:
+        """None: the gap after the last message is not passed."""
+        return {}
+
     def commit(self, progress: Mapping[Partition, Progress]) -> None:
         """Take that these messages are stored."""
         self._since |= {partition: moved.until for partition, moved in progress.items()}

@@ -229,7 +229,7 @@ def test_one_command_runs_several_workers_each_of_which_may_die(served):
 def test_both_workers_get_connections(served):
     """Linux divides new connections between the sockets.
 
-    The workers are told apart by when they started, which Linux counts in hundredths of a second: two that one command
+    The workers differ in when they started, which Linux counts in hundredths of a second: two that one command
     starts can have the same time, so one of them starts again.
     """
     eventually(lambda: len(workers(served)) == 2)

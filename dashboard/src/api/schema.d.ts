@@ -1725,8 +1725,8 @@ export interface components {
          *         seen_at: when its cause was last seen, UTC.
          *         resolved_at: when it was resolved, UTC; None while it is open.
          *         resolution: why it was resolved.
-         *         number: the flow instances that are broken by the cause and were not repaired; of dead letters, the deliveries;
-         *             of a drift, the events that are still missing.
+         *         number: the flow instances that are broken by the cause and were neither repaired nor resolved by a person; of
+         *             dead letters, the deliveries; of a drift, the events that are still missing.
          *         amounts: the amounts of these instances, by currency.
          *         since: when the first of them opened, rounded down to ten minutes; None if there is none.
          *         until: when the last of them opened, rounded up to ten minutes.

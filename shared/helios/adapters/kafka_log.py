@@ -1,7 +1,7 @@
 """The log in Kafka. Imported only where HELIOS_ENGINE is flink."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -82,6 +82,66 @@ class KafkaHeartbeats:
         self._producer.close()
 
 
+class KafkaLogEnds:
+    """Implements ``LogEnds`` with a consumer that reads no message."""
+
+    def __init__(self, brokers: str, *, group: str, timeout_seconds: float, config_file: str | None = None) -> None:
+        """Take the settings. The first use connects.
+
+        Args:
+            brokers: bootstrap servers, as ``host:port,host:port``.
+            group: the consumer group of the job.
+            timeout_seconds: the longest time for a request.
+            config_file: a file of further librdkafka properties, one ``name=value`` per line.
+
+        Raises:
+            ConfigurationError: the file or a property in it is wrong.
+        """
+        self._timeout_seconds = timeout_seconds
+        self._consumer = Consumer(
+            {
+                "client.id": "helios",
+                "log_level": 0,
+                **client_properties(brokers, config_file),
+                "group.id": group,
+                "isolation.level": "read_uncommitted",  # the end is that of open transactions, too
+                "enable.auto.commit": False,
+            }
+        )
+
+    def ends(self, topics: Collection[str]) -> dict[Partition, int]:
+        """The offset after the last message of each partition, of open transactions too."""
+        try:
+            return {place: self._end(place) for topic in topics for place in self._partitions(topic)}
+        except KafkaException as error:
+            raise Retryable(f"Kafka: {reason_of(error)}") from error
+
+    def judged(self, topic: str) -> dict[Partition, int]:
+        """The first delivery of each partition that is in no checkpoint of the job; 0 if none is."""
+        try:
+            places = [TopicPartition(name, number) for name, number in self._partitions(topic)]
+            committed = self._consumer.committed(places, timeout=self._timeout_seconds)
+        except KafkaException as error:
+            raise Retryable(f"Kafka: {reason_of(error)}") from error
+        return {(place.topic, place.partition): max(0, place.offset) for place in committed}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._consumer.close()
+
+    def _partitions(self, topic: str) -> list[Partition]:
+        metadata = self._consumer.list_topics(topic, timeout=self._timeout_seconds).topics[topic]
+        if metadata.error:
+            raise KafkaException(metadata.error)
+        return [(topic, number) for number in metadata.partitions]
+
+    def _end(self, place: Partition) -> int:
+        offsets = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=self._timeout_seconds)
+        if offsets is None:
+            raise Retryable(f"Kafka did not say where {place[0]} ends")
+        return offsets[1]
+
+
 class KafkaLogReader:
     """Implements ``LogReader`` with a consumer of a group, which begins where the store says."""
 
@@ -103,6 +163,7 @@ class KafkaLogReader:
         self._offsets = offsets
         self._since: dict[Partition, int] = {}
         self._position: dict[Partition, int] = {}
+        self._passed: dict[Partition, int] = {}
         self._failure: Retryable | None = None
         self._consumer = Consumer(
             {
@@ -114,6 +175,7 @@ class KafkaLogReader:
                 "group.id": group,
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
+                "enable.partition.eof": True,  # see ``passed``
                 "auto.offset.reset": "earliest",
             }
         )
@@ -129,10 +191,14 @@ class KafkaLogReader:
             raise self._failure
         messages = []
         for message in consumed:
-            if failure := message.error():
-                raise Retryable(f"Kafka: {failure.str()}")
             read = _message(message)
             partition = (read.topic, read.partition)
+            if failure := message.error():
+                if failure.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - its name
+                    raise Retryable(f"Kafka: {failure.str()}")
+                if self._position.get(partition, read.offset) < read.offset:
+                    self._position[partition] = self._passed[partition] = read.offset
+                continue
             # After a rebalance, what was read before is delivered again, or belongs to another reader.
             if partition in self._position and read.offset >= self._position[partition]:
                 self._position[partition] = read.offset + 1
@@ -144,6 +210,11 @@ class KafkaLogReader:
         if partition not in self._since:
             raise Retryable(f"Kafka has given partition {partition[1]} of {partition[0]} to another reader")
         return self._since[partition]
+
+    def passed(self) -> dict[Partition, int]:
+        """The end of each partition whose end was reached since the last call; no message before it is unread."""
+        passed, self._passed = self._passed, {}
+        return passed
 
     def commit(self, progress: Mapping[Partition, Progress]) -> None:
         """Take that these messages are stored. The group gets the offsets for tools that show how far it is behind."""
@@ -166,6 +237,7 @@ class KafkaLogReader:
             return
         self._since = {partition: known.get(partition, 0) for partition in partitions}
         self._position = dict(self._since)
+        self._passed = {}
         for place in assigned:
             place.offset = known.get((place.topic, place.partition), OFFSET_BEGINNING)
         consumer.assign(assigned)

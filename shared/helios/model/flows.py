@@ -28,6 +28,9 @@ ResolutionState = Literal["unresolved", "reopened", "accepted", "written_off"]
 """What people decided about an instance. ``reopened``: decided, but later evidence has changed the instance."""
 
 RESOLUTION_STATES: tuple[ResolutionState, ...] = get_args(ResolutionState)
+NEED_SOMEBODY: tuple[ResolutionState, ...] = ("unresolved", "reopened")
+"""The states of instances that nobody has resolved as they are."""
+
 HARMLESS: tuple[IssueKind, ...] = ("late", "duplicate", "contradictory")
 """The issues that make no instance a problem by themselves. Every other issue is the cause of a verdict."""
 

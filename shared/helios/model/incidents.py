@@ -129,7 +129,8 @@ class CauseCount(NamedTuple):
         slot: the beginning of the ten minutes in which the flow instances opened, the deliveries arrived, or the
             missing events happened.
         currency: the currency of the amount; empty if it is unknown.
-        number: the number of instances, deliveries or missing events; negative if more were repaired than broken.
+        number: the number of instances, deliveries or missing events; negative if more were repaired or resolved than
+            broken.
         amount: the sum of the amounts of the instances.
     """
 
@@ -152,8 +153,8 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
         seen_at: when its cause was last seen, UTC.
         resolved_at: when it was resolved, UTC; None while it is open.
         resolution: why it was resolved.
-        number: the flow instances that are broken by the cause and were not repaired; of dead letters, the deliveries;
-            of a drift, the events that are still missing.
+        number: the flow instances that are broken by the cause and were neither repaired nor resolved by a person; of
+            dead letters, the deliveries; of a drift, the events that are still missing.
         amounts: the amounts of these instances, by currency.
         since: when the first of them opened, rounded down to ten minutes; None if there is none.
         until: when the last of them opened, rounded up to ten minutes.

@@ -63,6 +63,19 @@ class Heartbeats(Protocol):
         """Close the connections."""
 
 
+class LogEnds(Protocol):
+    """Where the partitions of the log end, and how far the job has read them. Every method raises Retryable."""
+
+    def ends(self, topics: Collection[str]) -> dict[Partition, int]:
+        """The offset after the last message of each partition, of open transactions too."""
+
+    def judged(self, topic: str) -> dict[Partition, int]:
+        """The first delivery of each partition that is in no checkpoint of the job; 0 if none is."""
+
+    def close(self) -> None:
+        """Close the connections."""
+
+
 class LogReader(Protocol):
     """Reads what the job has committed, in the order of each partition. Several readers divide the partitions."""
 
@@ -78,6 +91,12 @@ class LogReader(Protocol):
 
         Raises:
             Retryable: another reader has the partition now.
+        """
+
+    def passed(self) -> dict[Partition, int]:
+        """The end of each partition whose end was reached since the last call; no message before it is unread.
+
+        What ends a transaction occupies offsets after its last message.
         """
 
     def commit(self, progress: Mapping[Partition, Progress]) -> None:
@@ -98,6 +117,16 @@ class LogOffsets(Protocol):
         """
 
 
+class ProjectionProgress(Protocol):
+    """Up to when the log is projected. Every method raises Retryable when the store can't be reached."""
+
+    def projected_until(self) -> datetime | None:
+        """The time before which every delivery was projected that was appended to the log; None: not known yet."""
+
+    def raise_projected_until(self, at: datetime) -> None:
+        """Take a later time; an earlier one changes nothing."""
+
+
 class LogWriter(Protocol):
     """The part of a unit of work that says what was read of the log."""
 
@@ -108,6 +137,9 @@ class LogWriter(Protocol):
             ConflictError: here or later in the unit of work: an offset is not at ``since``. Another projector has read
                 the partition.
         """
+
+    def begin_archive(self, progress: Mapping[Partition, Progress]) -> None:
+        """Begin to let the archive read the log from ``since`` of each partition on, unless it has begun before."""
 
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
         """Begin to take counts of all deliveries so far; the result is what they add to the known ones.

@@ -167,8 +167,8 @@ def _change(before: FlowRecord | None, after: FlowRecord) -> FlowChange:
 
 
 def is_same_record(before: FlowRecord | None, after: FlowRecord) -> bool:
-    """Whether two records differ in nothing but their versions."""
-    return before is not None and replace(before, version=after.version) == after
+    """Whether two records differ in nothing but their versions, and in what a person has decided."""
+    return before is not None and replace(before, version=after.version, resolved=after.resolved) == after
 
 
 encode_record = msgspec.json.Encoder().encode

@@ -43,6 +43,8 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
         evidence_set: all evidence, from which the verdict can be derived again at any time.
         causes: the keys of the causes of its verdict, if it is a problem or waits for a silent source; by these it
             belongs to incidents.
+        resolved: whether a person has accepted it or written it off as it is. It then belongs to no incident. Whatever
+            is evaluated again needs somebody again.
     """
 
     flow: str
@@ -58,6 +60,7 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
     version: int
     evidence_set: EvidenceSet
     causes: tuple[str, ...] = ()
+    resolved: bool = False
 
     @property
     def identity(self) -> FlowKey:
@@ -131,6 +134,18 @@ def _causes(evaluator: FlowEvaluator, verdict: Verdict, evidence_set: EvidenceSe
         sources = sorted(source for source in evaluator.awaited_sources(evidence_set) if source)
         return tuple(Cause(kind="silence", source=source).key for source in sources)
     return ()
+
+
+def resolutions_of(records: Iterable[FlowRecord], *, resolved: bool) -> list[tuple[FlowRecord, FlowRecord]]:
+    """Each instance before and after a person resolves it, or reopens it; those that are so already are left out.
+
+    The version rises, so that a batch that has read the instance before evaluates it again.
+    """
+    return [
+        (before, msgspec.structs.replace(before, version=before.version + 1, resolved=resolved))
+        for before in records
+        if before.resolved != resolved
+    ]
 
 
 def cause_value(key: str, currency: str | None) -> str:
@@ -213,8 +228,8 @@ def _group(instance: FlowRecord) -> _Group:
     match = None
     if instance.match_seconds is not None:
         match = MATCH_BOUNDS[bisect_left(MATCH_SECONDS, instance.match_seconds)]
-    currency = (instance.currency or "") if instance.status in PROBLEMS or instance.causes else None
-    issues, causes = tuple(instance.issues), instance.causes
+    issues, causes = tuple(instance.issues), () if instance.resolved else instance.causes
+    currency = (instance.currency or "") if instance.status in PROBLEMS or causes else None
     return (instance.opened_at, instance.flow, instance.status, instance.clouds, issues, match, currency, causes)
 
 

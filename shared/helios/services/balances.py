@@ -6,6 +6,7 @@ batch writes a row that other batches write, and events of producers without man
 """
 
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -34,15 +35,24 @@ MAX_AHEAD: Final = timedelta(days=2)
 class BalanceJob:
     """Keeps the balances up to date, and passes what is missing on to the incidents."""
 
-    def __init__(self, store: BalanceStore, *, grace: timedelta) -> None:
+    def __init__(
+        self,
+        store: BalanceStore,
+        *,
+        grace: timedelta,
+        arrived_until: Callable[[], datetime | None] | None = None,
+    ) -> None:
         """Take the store.
 
         Args:
             store: holds the balances.
             grace: how long after its minute a balance is complete.
+            arrived_until: the time before which all that was received is stored, None while it is not known; the
+                argument is None where it is stored as it is received.
         """
         self._store = store
         self._grace = grace
+        self._arrived_until = arrived_until
 
     def run(self, now: datetime) -> None:
         """Count what arrived, and compare it with what was published; nothing if another process does it now.
@@ -50,6 +60,11 @@ class BalanceJob:
         Raises:
             Retryable: the store can't be reached. What was counted before stays; the next run does the rest.
         """
+        if self._arrived_until:
+            until = self._arrived_until()
+            if until is None:
+                return
+            now = min(now, until)
         at_last = now - COUNTED_FOR
         while self._store.open(at_first=at_last, grace=self._grace, limit=BATCH) == BATCH:
             pass

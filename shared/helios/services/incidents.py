@@ -194,7 +194,9 @@ def _resolution(incident: Incident, conditions: _Conditions, now: datetime) -> s
         case "consumer":
             return None if cause in conditions.present else "The consumer has caught up"
         case "flow" | "drift" if incident.number <= 0 and unseen >= CALM:
-            return "Every instance was repaired" if cause.kind == "flow" else "Every missing event has arrived"
+            return (
+                "Every instance is repaired or resolved" if cause.kind == "flow" else "Every missing event has arrived"
+            )
         case "drift":
             return "The missing events are a day old" if unseen >= FORGOTTEN else None
         case "flow":

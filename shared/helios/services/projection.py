@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from helios.errors import DEFECTS, Rejected, Retryable
 from helios.messages import Topics, decode_count, decode_dead_letter, decode_event, decode_verdict
+from helios.model.balances import Repeats
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetter
 from helios.model.events import Event, Key
 from helios.model.sources import UNKNOWN
 from helios.model.stream import Frame
+from helios.normalise.manifests import manifests_of
 from helios.notify import notify_best_effort
 from helios.ports.log import LogMessage, LogReader, Partition, Progress
 from helios.ports.stream import Notifier
@@ -61,14 +63,18 @@ class Effects(NamedTuple):
 class Projector:
     """Writes batches of messages into a store."""
 
-    def __init__(self, topics: Topics, *, store: EventStore, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, topics: Topics, *, store: EventStore, notifier: Notifier | None = None, stores_events: bool = True
+    ) -> None:
         """Take what it needs.
 
         Args:
             topics: the names of the topics.
             store: holds the events, the flow instances and the rest.
             notifier: notified of new frames; None: the relay finds the frames at its next turn.
+            stores_events: False: events are only in the archive, which reads them from the log itself.
         """
+        self._stores_events = stores_events
         self._topics = topics
         self._store = store
         self._notifier = notifier
@@ -98,22 +104,24 @@ class Projector:
             Retryable: the store or the log can't be reached.
         """
         messages = reader.read(limit=MAX_BATCH, seconds=POLL_SECONDS)
+        passed = reader.passed()
+        if messages or passed:
+            self._store_all(messages, passed, reader)
         if messages:
-            self._store_all(messages, reader)
             notify_best_effort(self._notifier)
         return len(messages)
 
-    def _store_all(self, messages: Sequence[LogMessage], reader: LogReader) -> None:
+    def _store_all(self, messages: Sequence[LogMessage], passed: Mapping[Partition, int], reader: LogReader) -> None:
         """Store messages. One that the store refuses is found by halving, and becomes a dead letter."""
-        progress = _progress(messages, reader)
+        progress = _progress(messages, passed, reader)
         try:
             with self._store.transaction() as work:
                 self._write(messages, progress, work)
         except (Rejected, *DEFECTS) as error:
             if len(messages) > 1:
                 half = len(messages) // 2
-                self._store_all(messages[:half], reader)
-                self._store_all(messages[half:], reader)
+                self._store_all(messages[:half], {}, reader)
+                self._store_all(messages[half:], passed, reader)
                 return
             reason = error.reason if isinstance(error, Rejected) else f"internal error ({type(error).__name__})"
             log.error("a message can't be stored", exc_info=error, extra=_place(messages[0]))
@@ -126,7 +134,11 @@ class Projector:
         effects = self._read(messages)
         work.log.advance(progress)
         # Sorted, because writers of the same keys in different order deadlock.
-        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events)])
+        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events)] * self._stores_events)
+        if not self._stores_events:
+            work.log.begin_archive(
+                {place: moved for place, moved in progress.items() if place[0] == self._topics.events}
+            )
         added = work.log.raise_counts(effects.counts)
         changes = _write_records(effects.records, work)
         flow_counts = changes.counts
@@ -135,9 +147,12 @@ class Projector:
             work.dead_letters.add(dead_letters)
             flow_counts = [*flow_counts, *cause_counts(dead_letters)]
         counts, new = added.result(), inserted.result()
-        stored = [event for key, event in effects.events.items() if key in new]
-        if counts or stored or changes.flows or flow_counts:
-            frame = Frame(counts=counts, events=summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
+        shown = [event for key, event in effects.events.items() if key in new or not self._stores_events]
+        stored = shown if self._stores_events else []  # of others, no consumer of the stream could read the payload
+        work.balances.declare(manifests_of(stored))
+        work.balances.repeat(_repeats(counts))
+        if counts or shown or changes.flows or flow_counts:
+            frame = Frame(counts=counts, events=summaries(shown), flows=changes.flows, flow_statuses=changes.statuses)
             work.stream.publish(frame, stored, flow_counts)
 
     def _read(self, messages: Sequence[LogMessage]) -> Effects:
@@ -217,13 +232,33 @@ def _combined(dead_letters: Sequence[DeadLetter]) -> list[DeadLetter]:
     return [combined[fingerprint] for fingerprint in sorted(combined)]
 
 
-def _progress(messages: Sequence[LogMessage], reader: LogReader) -> dict[Partition, Progress]:
-    """How far these messages move each partition. Offsets have gaps, where transactions end or compaction was."""
+def _repeats(counts: Sequence[Count]) -> list[Repeats]:
+    """How many deliveries repeated a stored event: by the minute of receipt, as the log has no other."""
+    return [
+        Repeats(minute=count.minute, source=count.source, type=count.type, number=count.duplicate)
+        for count in counts
+        if count.duplicate
+    ]
+
+
+def _progress(
+    messages: Sequence[LogMessage], passed: Mapping[Partition, int], reader: LogReader
+) -> dict[Partition, Progress]:
+    """How far these messages move each partition. Offsets have gaps, where transactions end or compaction was.
+
+    Args:
+        messages: in the order of each partition.
+        passed: the ends of partitions that are reached with these messages.
+        reader: has read them.
+    """
     progress: dict[Partition, Progress] = {}
     for message in messages:
         partition = (message.topic, message.partition)
         since = progress[partition].since if partition in progress else reader.since(partition)
         progress[partition] = Progress(since, message.offset + 1)
+    for partition, end in passed.items():
+        since = progress[partition].since if partition in progress else reader.since(partition)
+        progress[partition] = Progress(since, max(end, progress.get(partition, Progress(0, 0)).until))
     return progress
 
 

@@ -12,7 +12,15 @@ from helios.model.balances import Balance, BalanceFilter
 from helios.model.counts import MinuteCount, Totals
 from helios.model.dead_letters import DeadLetterFilter, DeadLetterGroup, StoredDeadLetter
 from helios.model.events import Event, EventFilter, Key
-from helios.model.flows import PROBLEMS, FlowFilter, FlowInstance, FlowInstanceDetails, FlowStatus, Resolution
+from helios.model.flows import (
+    NEED_SOMEBODY,
+    PROBLEMS,
+    FlowFilter,
+    FlowInstance,
+    FlowInstanceDetails,
+    FlowStatus,
+    Resolution,
+)
 from helios.model.incidents import Incident, IncidentFilter, IncidentLimits
 from helios.model.paging import Page
 from helios.model.recoveries import Diagnosis
@@ -303,7 +311,8 @@ class View:
     def incident_instances(self, incident: Incident, *, after: str | None, limit: int) -> Page[FlowInstance]:
         """A page of the flow instances of an incident, the newest ``opened_at`` first; empty if it is about others.
 
-        The cause of an incident may break instances again later: those that opened in its time are shown.
+        The cause of an incident may break instances again later: those that opened in its time are shown. As in its
+        number, those that a person has resolved are left out.
         """
         cause = incident.cause
         if incident.since is None or cause.kind not in {"flow", "silence"}:
@@ -313,6 +322,7 @@ class View:
             flow=(cause.flow,) if cause.flow else (),
             status=status,
             cause=cause.key,
+            resolution=NEED_SOMEBODY,
             since=incident.since,
             until=incident.until,
         )

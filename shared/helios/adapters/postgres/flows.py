@@ -22,6 +22,11 @@ FLOW_COLUMNS = """
 flow, key, status, opened_at, waiting, issues, version, details
 """
 
+# For a query of several tables.
+FLOW_COLUMNS_OF_INSTANCES: LiteralString = """
+flow_instances.flow, flow_instances.key, status, opened_at, waiting, issues, flow_instances.version, details
+"""
+
 
 # Sorted keys are found in one pass through the index. The two conditions are independent, so the result may also have a
 # key in another of the flows; ``find`` drops such instances.
@@ -156,6 +161,7 @@ class _Details(msgspec.Struct, array_like=True, gc=False):
     clouds: int
     evidence_set: EvidenceSet
     causes: tuple[str, ...] = ()
+    resolved: bool = False
 
 
 _decoder = msgspec.json.Decoder(_Details)
@@ -293,7 +299,7 @@ def flow_conditions(where: FlowFilter) -> list[Conditions]:
             ("issues <> '{}' AND issues && %s::text[]", list(where.issue) or None),
             # The primary key serves this condition if the filter also names the flow.
             ("starts_with(key, %s)", where.key),
-            # The causes are the last part of ``_Details``.
+            # The causes are a part of ``_Details``.
             ("(details::json -> 5)::jsonb ? %s", where.cause),
             (f"({RESOLUTION_STATE}) = ANY(%s)", list(where.resolution) or None),
             (f"({ASSIGNEE}) = %s", where.assignee),
@@ -307,7 +313,13 @@ def columns(records: Sequence[FlowRecord]) -> dict[str, object]:
     """The parameters of WRITE_FLOWS."""
     details = [
         _Details(
-            record.amount, record.currency, record.match_seconds, record.clouds, record.evidence_set, record.causes
+            record.amount,
+            record.currency,
+            record.match_seconds,
+            record.clouds,
+            record.evidence_set,
+            record.causes,
+            record.resolved,
         )
         for record in records
     ]
@@ -348,6 +360,7 @@ def flow_from_row(row: Sequence[Any]) -> FlowRecord:
         version=version,
         evidence_set=details.evidence_set,
         causes=details.causes,
+        resolved=details.resolved,
     )
 
 

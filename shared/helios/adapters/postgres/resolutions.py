@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from hashlib import blake2b
+from operator import attrgetter
 from typing import Any, LiteralString
 
 import psycopg
@@ -10,9 +12,17 @@ from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
 from helios.adapters.postgres.connection import translate_errors
-from helios.adapters.postgres.flows import flow_conditions
+from helios.adapters.postgres.flows import (
+    FLOW_COLUMNS_OF_INSTANCES,
+    WRITE_FLOWS,
+    columns,
+    find_flows,
+    flow_conditions,
+    flow_from_row,
+)
 from helios.adapters.postgres.parameters import to_json
 from helios.adapters.postgres.query import Conditions, Query, conjunction
+from helios.adapters.postgres.stream import APPEND_FRAME, frame_parameters
 from helios.errors import Rejected
 from helios.model.flows import FlowFilter, Resolution
 from helios.model.paging import Page, decode_cursor, encode_cursor
@@ -26,29 +36,40 @@ from helios.model.resolutions import (
     audit_entry,
     missing_instance,
 )
-from helios.reconciliation.record import FlowKey
+from helios.model.stream import Frame
+from helios.reconciliation.fold import encode_record
+from helios.reconciliation.record import FlowKey, FlowRecord, differences, resolutions_of
 
 # People take few steps: one at a time, so that each knows the state before it.
 LOCK: LiteralString = "SELECT pg_advisory_xact_lock(4869532078)"
 
-_INPUT: LiteralString = "json_to_recordset(%(instances)s::json) AS input (flow text, key text, version integer)"
+_INPUT: LiteralString = """
+json_to_recordset(%(instances)s::json) AS input (flow text, key text, version integer, holds boolean, content text)
+"""
 
 FIND: LiteralString = "SELECT flow, key, version FROM flow_instances"
 
 FIND_NAMED: LiteralString = """
 SELECT flow, key, flow_instances.version
 FROM json_to_recordset(%s::json) AS input (flow text, key text) JOIN flow_instances USING (flow, key)
-ORDER BY flow, key
+ORDER BY flow_instances.flow, flow_instances.key
 """
+
+# A decision changes the instances. It locks them in the order in which batches do.
+LOCK_INSTANCES: LiteralString = "FOR UPDATE OF flow_instances"
 
 ADD_ACTION = """
 INSERT INTO resolution_actions (at, actor, step, text, assignee, instances, undoes)
 VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING id
 """
 
+# ``holds``: whether the decision held. ``content``: the digest of the instance, by which an undo knows whether the
+# decision would still hold.
 ADD_STEPS = f"""
 INSERT INTO resolution_steps (action, flow, key, before)
-SELECT %(action)s, input.flow, input.key, row_to_json(resolutions)
+SELECT %(action)s, input.flow, input.key, CASE WHEN resolutions.flow IS NOT NULL THEN
+    (to_jsonb(resolutions) || jsonb_build_object('holds', input.holds, 'content', input.content))::json
+END
 FROM {_INPUT} LEFT JOIN resolutions ON resolutions.flow = input.flow AND resolutions.key = input.key
 """  # noqa: S608 - only a constant is filled in
 
@@ -72,6 +93,13 @@ step.action = %(undone)s AND resolutions.flow = step.flow AND resolutions.key = 
     AND resolutions.action = step.action
 """
 
+SELECT_UNDOABLE = f"""
+SELECT step.before, {FLOW_COLUMNS_OF_INSTANCES}
+FROM resolution_steps AS step, resolutions, flow_instances
+WHERE {_UNDOABLE} AND flow_instances.flow = step.flow AND flow_instances.key = step.key
+ORDER BY flow_instances.flow, flow_instances.key FOR UPDATE OF flow_instances
+"""  # noqa: S608 - the same
+
 ADD_UNDO_STEPS = f"""
 INSERT INTO resolution_steps (action, flow, key, before)
 SELECT %(action)s, resolutions.flow, resolutions.key, row_to_json(resolutions)
@@ -88,6 +116,12 @@ UPDATE resolutions SET (decision, decided_in, version, assignee, action, changed
     FROM json_populate_record(NULL::resolutions, step.before)
 )
 FROM resolution_steps AS step WHERE {_UNDOABLE}
+"""  # noqa: S608 - the same
+
+# The decisions that hold, or hold again, do so for the present version of their instances.
+RENEW = f"""
+UPDATE resolutions SET version = input.version
+FROM {_INPUT} WHERE resolutions.flow = input.flow AND resolutions.key = input.key
 """  # noqa: S608 - the same
 
 COUNT_UNDONE = "UPDATE resolution_actions SET instances = %s, skipped = %s WHERE id = %s"
@@ -126,9 +160,12 @@ class PostgresResolutions(Query):
         self, request: ResolutionRequest, where: FlowFilter | Collection[FlowKey], *, actor: str, now: datetime
     ) -> ResolutionAction:
         """Take a step for all of these instances, in one transaction."""
-        with translate_errors(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
             connection.execute(LOCK)
-            instances = _found(connection, where) if isinstance(where, FlowFilter) else _named(connection, where)
+            decides = request.step in DECISIONS and not request.dry_run
+            lock: LiteralString = LOCK_INSTANCES if decides else ""
+            rows = _found(connection, where, lock) if isinstance(where, FlowFilter) else _named(connection, where, lock)
+            instances = _decided(connection, rows, request) if decides else _instances(rows)
             action = ResolutionAction(
                 id=None,
                 at=now,
@@ -148,7 +185,7 @@ class PostgresResolutions(Query):
 
     def undo(self, number: int, *, actor: str, now: datetime) -> ResolutionAction | None:
         """Restore what an action has changed, where no later action has changed it again."""
-        with translate_errors(), self._pool.connection() as connection:
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
             connection.execute(LOCK)
             rows = connection.execute(_select("WHERE id = %s"), [number]).fetchall()
             if not rows:
@@ -159,9 +196,11 @@ class PostgresResolutions(Query):
                 connection, ResolutionAction(id=None, at=now, actor=actor, step="undo", instances=0, undoes=number)
             )
             parameters = {"action": action.id, "undone": number}
+            holding = _restored(connection, undone, parameters)
             changed = connection.execute(ADD_UNDO_STEPS, parameters).rowcount
             connection.execute(REMOVE_NEW, parameters)
             connection.execute(RESTORE, parameters)
+            connection.execute(RENEW, {"instances": to_json(holding)})
             action = replace(action, instances=changed, skipped=undone.instances - changed)
             connection.execute(COUNT_UNDONE, [action.instances, action.skipped, action.id])
             connection.execute(MARK_UNDONE, [action.id, number])
@@ -198,24 +237,86 @@ class PostgresResolutions(Query):
         ]
 
 
-def _found(connection: psycopg.Connection, where: FlowFilter) -> list[dict[str, object]]:
-    """The instances that a filter finds."""
+def _found(connection: psycopg.Connection, where: FlowFilter, lock: LiteralString) -> list[TupleRow]:
+    """The instances that a filter finds, as (flow, key, version)."""
     sql, values = conjunction(flow_conditions(where))
-    rows = connection.execute(f"{FIND} {sql} ORDER BY flow, key LIMIT %s", [*values, MAX_INSTANCES + 1]).fetchall()
+    query: LiteralString = f"{FIND} {sql} ORDER BY flow, key LIMIT %s {lock}"
+    rows = connection.execute(query, [*values, MAX_INSTANCES + 1]).fetchall()
     if not rows:
         raise Rejected("matches no flow instance", field="filter", status=422)
     if len(rows) > MAX_INSTANCES:
         reason = f"matches more than {MAX_INSTANCES} flow instances: narrow it, for example by since and until"
         raise Rejected(reason, field="filter", status=422)
-    return _instances(rows)
+    return rows
 
 
-def _named(connection: psycopg.Connection, keys: Collection[FlowKey]) -> list[dict[str, object]]:
-    """The instances with these keys."""
-    rows = connection.execute(FIND_NAMED, [_as_json(set(keys))]).fetchall()
+def _named(connection: psycopg.Connection, keys: Collection[FlowKey], lock: LiteralString) -> list[TupleRow]:
+    """The instances with these keys, as (flow, key, version)."""
+    query: LiteralString = f"{FIND_NAMED} {lock}"
+    rows = connection.execute(query, [_as_json(set(keys))]).fetchall()
     if missing := set(keys) - {(flow, key) for flow, key, _ in rows}:
         raise missing_instance(min(missing))
-    return _instances(rows)
+    return rows
+
+
+def _decided(
+    connection: psycopg.Connection, rows: Sequence[TupleRow], request: ResolutionRequest
+) -> list[dict[str, object]]:
+    """Write the decision into the locked instances, and return these with their versions after it."""
+    records = find_flows(connection, {(flow, key) for flow, key, _ in rows}).result()
+    ordered = [records[flow, key] for flow, key, _ in rows]
+    resolved = DECISIONS[request.step] is not None
+    _write(connection, resolutions_of(ordered, resolved=resolved))
+    return [
+        {
+            "flow": record.flow,
+            "key": record.key,
+            "version": record.version + (record.resolved != resolved),
+            "holds": record.resolved,
+            "content": _content(record),
+        }
+        for record in ordered
+    ]
+
+
+def _restored(
+    connection: psycopg.Connection, undone: ResolutionAction, parameters: Mapping[str, object]
+) -> list[dict[str, object]]:
+    """Write into the instances whether the decisions before the undone action hold; return those of which they do."""
+    rows = connection.execute(SELECT_UNDOABLE, parameters).fetchall()
+    records = [(before, flow_from_row(row)) for before, *row in rows]
+    holding: list[FlowRecord] = []
+    ended: list[FlowRecord] = []
+    for before, record in records:
+        holds = record.resolved if undone.step not in DECISIONS else _holds_again(before, record)
+        (holding if holds else ended).append(record)
+    _write(connection, resolutions_of(holding, resolved=True) + resolutions_of(ended, resolved=False))
+    return [
+        {"flow": record.flow, "key": record.key, "version": record.version + (not record.resolved)}
+        for record in holding
+    ]
+
+
+def _holds_again(before: Mapping[str, object] | None, record: FlowRecord) -> bool:
+    """Whether the decision in a row of resolutions held, and nothing has come in since."""
+    if before is None or before["decision"] is None:
+        return False
+    return bool(before.get("holds")) and before.get("content") == _content(record)
+
+
+def _content(record: FlowRecord) -> str:
+    """The digest of an instance without its version, and without what people have decided."""
+    return blake2b(encode_record(replace(record, version=0, resolved=False)), digest_size=16).hexdigest()
+
+
+def _write(connection: psycopg.Connection, transitions: Sequence[tuple[FlowRecord, FlowRecord]]) -> None:
+    """Write locked instances that a person resolves or reopens, with a frame by which incidents count them."""
+    if not transitions:
+        return
+    after = sorted([after for _, after in transitions], key=attrgetter("identity"))
+    connection.execute(WRITE_FLOWS, columns(after))
+    if counts := differences(transitions):
+        connection.execute(APPEND_FRAME, frame_parameters(Frame(counts=[], events=[]), [], counts, generation=None))
 
 
 def _instances(rows: Sequence[TupleRow]) -> list[dict[str, object]]:

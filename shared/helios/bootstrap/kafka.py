@@ -1,0 +1,188 @@
+"""Builds what reads and writes Kafka: the sink, the log and its projection."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from helios.adapters.postgres.archive import PostgresArchiveOffsets
+from helios.adapters.postgres.connection import Pool
+from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
+from helios.bootstrap.services import Services
+from helios.errors import ConfigurationError
+from helios.messages import job_group, topics
+from helios.ports.log import DeliveryLog, Heartbeats, LogEnds, LogReader
+from helios.services.log_progress import ProgressTracker
+from helios.services.projection import Projector
+from helios.settings import Settings
+
+if TYPE_CHECKING:
+    from helios.adapters.kafka import KafkaSink
+
+NO_KAFKA_CLIENT = "The log requires the Kafka client: pip install confluent-kafka"
+
+HEARTBEAT_SECONDS = 5.0
+"""How long a heartbeat may take. A later one says more."""
+
+
+def kafka_sink(settings: Settings) -> "KafkaSink | None":
+    """What forwards events to Kafka; None when HELIOS_KAFKA_BROKERS is not set.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or a property of it is wrong.
+    """
+    if not settings.kafka_brokers:
+        return None
+    # Imported late: the client is an optional dependency, and larger than a whole function package.
+    try:
+        from helios.adapters.kafka import KafkaSink
+    except ImportError as error:
+        raise ConfigurationError(
+            "HELIOS_KAFKA_BROKERS requires the Kafka client: pip install confluent-kafka"
+        ) from error
+
+    return KafkaSink(
+        settings.kafka_brokers,
+        topic=settings.kafka_topic,
+        # Meanwhile the sink holds its offset in an open transaction, which Postgres ends after this timeout.
+        timeout_seconds=0.8 * settings.database_timeout_seconds,
+        config_file=settings.kafka_config,
+    )
+
+
+def delivery_log(settings: Settings) -> DeliveryLog:
+    """The log to which edges append deliveries. HELIOS_LOG_BROKERS is set.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or a property of it is wrong.
+    """
+    # Imported late: the client is an optional dependency, and larger than a whole function package.
+    try:
+        from helios.adapters.kafka_log import KafkaLog
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return KafkaLog(
+        settings.log_brokers or "",
+        topic=topics(settings.log_prefix).deliveries,
+        timeout_seconds=0.8 * settings.database_timeout_seconds,
+        config_file=settings.kafka_config,
+    )
+
+
+def create_log(settings: Settings, *, partitions: int, replicas: int, retention_days: int) -> list[str]:
+    """Create the topics of the log that do not exist, and return their names. HELIOS_LOG_BROKERS is set.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or a property of it is wrong.
+        HeliosError: the cluster refuses a topic, or does not answer.
+    """
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters import kafka_topics
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return kafka_topics.create(
+        settings.log_brokers or "",
+        topics(settings.log_prefix),
+        config_file=settings.kafka_config,
+        partitions=partitions,
+        replicas=replicas,
+        retention_days=retention_days,
+    )
+
+
+class OpenProjection(NamedTuple):
+    """What projects the log into the store.
+
+    Attributes:
+        projector: writes what it reads.
+        open_reader: begins to read the log where the store says.
+        heartbeats: make time pass for the job.
+        tracker: finds out up to when the log is projected.
+        ends: what the tracker asks; the caller closes it.
+    """
+
+    projector: Projector
+    open_reader: Callable[[], LogReader]
+    heartbeats: Heartbeats
+    tracker: ProgressTracker
+    ends: LogEnds
+
+
+def projection(services: Services) -> OpenProjection:
+    """The projection of the log into the store of these services. HELIOS_LOG_BROKERS is set.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed.
+    """
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogEnds, KafkaLogReader
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    if services.pool is None:
+        raise ConfigurationError("A projection needs Postgres.")
+    settings = services.settings
+    if settings.event_store == "archive" and not settings.archive_url:
+        raise ConfigurationError("HELIOS_EVENT_STORE=archive needs HELIOS_ARCHIVE_URL.")
+    names = topics(settings.log_prefix)
+    offsets = PostgresLogOffsets(services.pool)
+    ends = KafkaLogEnds(
+        settings.log_brokers or "",
+        group=job_group(names),
+        timeout_seconds=HEARTBEAT_SECONDS,
+        config_file=settings.kafka_config,
+    )
+    return OpenProjection(
+        Projector(
+            names,
+            store=services.store,
+            notifier=services.notifier,
+            stores_events=settings.event_store == "postgres",
+        ),
+        partial(
+            KafkaLogReader,
+            settings.log_brokers or "",
+            topics=(names.events, names.verdicts, names.counts, names.dead_letters),
+            group=f"{settings.log_prefix}.projector",
+            offsets=offsets,
+            config_file=settings.kafka_config,
+        ),
+        KafkaHeartbeats(
+            settings.log_brokers or "",
+            topic=names.deliveries,
+            timeout_seconds=HEARTBEAT_SECONDS,
+            config_file=settings.kafka_config,
+        ),
+        ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
+        ends,
+    )
+
+
+def archive_reader(settings: Settings, pool: Pool) -> Callable[[], LogReader]:
+    """Begins to read the events of the log where the archive says.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or HELIOS_EVENT_STORE is not archive.
+    """
+    if settings.event_store != "archive" or settings.engine != "flink":
+        raise ConfigurationError(
+            "--from-log needs HELIOS_ENGINE=flink and HELIOS_EVENT_STORE=archive, of the projector and the API too. "
+            "Otherwise Postgres has the events, and helios archive run copies them from there."
+        )
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters.kafka_log import KafkaLogReader
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return partial(
+        KafkaLogReader,
+        settings.log_brokers or "",
+        topics=[topics(settings.log_prefix).events],
+        group=f"{settings.log_prefix}.archive",
+        offsets=PostgresArchiveOffsets(pool),
+        config_file=settings.kafka_config,
+    )
