@@ -21,6 +21,7 @@ from typing import NamedTuple
 import aiohttp
 import uvloop
 from confluent_kafka import Consumer, Producer
+from msgspec.structs import replace
 
 from helios.adapters import kafka_topics
 from helios.messages import Topics, count_key, decode_count, topics
@@ -37,6 +38,7 @@ from local.servers.apache_kafka.cluster import Cluster
 from local.stack.config import REPOSITORY
 from scripts.bench.live import STREAM
 from scripts.bench.orders import LEGS, delivery
+from scripts.bench.payloads import TIME
 from scripts.bench.report import Table, percentile
 from scripts.bench.servers import Servers, api
 
@@ -143,10 +145,17 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
 def _deliveries(orders: int) -> list[Delivery]:
     """The legs of these orders in an order that mixes them, and every twentieth delivery once more."""
     names = [uuid.uuid4().hex for _ in range(orders)]
-    deliveries = [delivery(leg, name) for name in names for leg in range(len(LEGS))]
+    deliveries = [_delivery(leg, name) for name in names for leg in range(len(LEGS))]
     deliveries += deliveries[::20]
     random.Random(1).shuffle(deliveries)  # noqa: S311 - no secret
     return deliveries
+
+
+def _delivery(leg: int, order: str) -> Delivery:
+    """A new event of now: the job rejects those that are older than its state."""
+    of_the_past = delivery(leg, order)
+    now = of_the_past.received_at.isoformat(timespec="milliseconds").encode()
+    return replace(of_the_past, body=of_the_past.body.replace(TIME.encode(), now))
 
 
 def _encoded(deliveries: Sequence[Delivery]) -> list[Message]:
@@ -307,9 +316,8 @@ async def _latency(
     bench: _Bench, names: Topics, port: int, rate: int, seconds: int
 ) -> tuple[int, float, float, float, str]:
     """Append events of orders of three legs by a schedule, and see when a client of the live stream has them."""
-    deliveries = [
-        delivery(leg, order) for order in (uuid.uuid4().hex for _ in range(rate * seconds // 3 + 1)) for leg in range(3)
-    ]
+    orders = [uuid.uuid4().hex for _ in range(rate * seconds // len(LEGS) + 1)]
+    deliveries = [_delivery(leg, order) for order in orders for leg in range(len(LEGS))]
     messages = _encoded(deliveries)
     positions = {_id(each): place for place, each in enumerate(deliveries)}
     sent: list[float] = []
