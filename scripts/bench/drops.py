@@ -28,7 +28,7 @@ from scripts.bench.servers import Servers
 
 EVENTS, QUICK_EVENTS = 500_000, 20_000
 """Events of a day."""
-DAYS, QUICK_DAYS = 5, 2
+DAYS, QUICK_DAYS = 5, 4
 
 FILL = """
 INSERT INTO events (source, producer, id, type, time, received_at, data, order_id, customer_id, amount, digest)
@@ -68,6 +68,7 @@ def measure(running: Servers, *, quick: bool, events: int | None = None) -> list
 def _drop(simulated: Simulation, day: int, number: int, times: Times) -> Drop:
     since = simulated.begin + timedelta(days=day)
     end = since + timedelta(days=1)
+    simulated.sweep(since)
     with psycopg.connect(simulated.database_url) as connection:
         connection.execute(FILL, {"payload": json.dumps(ORDER), "number": number, "since": since})
         name = next(each.name for each in partitions(connection) if each.since == since)

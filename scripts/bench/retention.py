@@ -248,7 +248,7 @@ class Simulation:
         for part in range(SWEEPS):
             since = begin + part * timedelta(days=1) / SWEEPS
             self._store_orders(since, until=self._orders_per_day * (number * SWEEPS + part + 1) // SWEEPS)
-            self._sweep(since + timedelta(days=1) / SWEEPS)
+            self.sweep(since + timedelta(days=1) / SWEEPS)
         times = Times([], [], [])
         self.batches(times.quiet, end, lambda batches: batches < self.baseline)
         archiving, _ = milliseconds(lambda: self.archive.run(end + LONG_AGO))
@@ -258,7 +258,8 @@ class Simulation:
             size, index, events = connection.execute(SELECT_SIZES).fetchall()[0]
         return Day(number + 1, events, size, index, drop, archiving / 1000, times)
 
-    def _sweep(self, now: datetime) -> None:
+    def sweep(self, now: datetime) -> None:
+        """Close what is overdue, remove rows that have expired, and add the partitions of the next days."""
         sweep(now, store=self._store, reconciler=self._reconciler, outbox=self._outbox, retention=self._job)
 
     def _store_orders(self, at: datetime, *, until: int) -> None:
