@@ -4,6 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from helios.adapters.postgres.archive import PostgresArchiveOffsets
+from helios.adapters.postgres.connection import Pool
 from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
 from helios.bootstrap.services import Services
 from helios.errors import ConfigurationError
@@ -123,6 +125,8 @@ def projection(services: Services) -> OpenProjection:
     if services.pool is None:
         raise ConfigurationError("A projection needs Postgres.")
     settings = services.settings
+    if settings.event_store == "archive" and not settings.archive_url:
+        raise ConfigurationError("HELIOS_EVENT_STORE=archive needs HELIOS_ARCHIVE_URL.")
     names = topics(settings.log_prefix)
     offsets = PostgresLogOffsets(services.pool)
     ends = KafkaLogEnds(
@@ -132,7 +136,12 @@ def projection(services: Services) -> OpenProjection:
         config_file=settings.kafka_config,
     )
     return OpenProjection(
-        Projector(names, store=services.store, notifier=services.notifier),
+        Projector(
+            names,
+            store=services.store,
+            notifier=services.notifier,
+            stores_events=settings.event_store == "postgres",
+        ),
         partial(
             KafkaLogReader,
             settings.log_brokers or "",
@@ -149,4 +158,31 @@ def projection(services: Services) -> OpenProjection:
         ),
         ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
         ends,
+    )
+
+
+def archive_reader(settings: Settings, pool: Pool) -> Callable[[], LogReader]:
+    """Begins to read the events of the log where the archive says.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or HELIOS_EVENT_STORE is not archive.
+    """
+    if settings.event_store != "archive" or settings.engine != "flink":
+        raise ConfigurationError(
+            "--from-log needs HELIOS_ENGINE=flink and HELIOS_EVENT_STORE=archive, of the projector and the API too. "
+            "Otherwise Postgres has the events, and helios archive run copies them from there."
+        )
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters.kafka_log import KafkaLogReader
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return partial(
+        KafkaLogReader,
+        settings.log_brokers or "",
+        topics=[topics(settings.log_prefix).events],
+        group=f"{settings.log_prefix}.archive",
+        offsets=PostgresArchiveOffsets(pool),
+        config_file=settings.kafka_config,
     )

@@ -1,21 +1,24 @@
 """``helios archive``: copies events to the archive, lists and checks its files, and brings events back."""
 
 import argparse
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 
-from helios import bootstrap
+from helios import bootstrap, logs
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.bootstrap import OpenArchive
 from helios.cli import database
-from helios.cli.flows import source_name
+from helios.cli.flows import positive_int, source_name
 from helios.cli.listing import format_options, write_for_programs
 from helios.cli.terminal import note, write_line
 from helios.cli.times import utc_text
 from helios.errors import HeliosError
 from helios.model.archive import ArchiveFile, FileFilter
 from helios.ports.leases import PATIENCE_SECONDS
+from helios.services.log_archive import LogArchive
 from helios.settings import Settings
 
 
@@ -30,6 +33,18 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run = actions.add_parser("run", help="copy the events of every day that is over, and drop what has expired")
     run.add_argument(
         "--recheck", action="store_true", help="compare the days that were copied again, and add what they lack"
+    )
+    run.add_argument(
+        "--from-log",
+        action="store_true",
+        help="copy the events of the log instead, until SIGTERM or Ctrl-C (HELIOS_EVENT_STORE=archive)",
+    )
+    run.add_argument(
+        "--seconds",
+        type=positive_int,
+        default=60,
+        metavar="N",
+        help="with --from-log: how long an event waits for others of its file (%(default)s)",
     )
     run.set_defaults(run=_run)
     listing = actions.add_parser("list", help="list the files")
@@ -97,6 +112,9 @@ def period(options: argparse.Namespace) -> FileFilter:
 
 
 def _run(options: argparse.Namespace) -> None:
+    if options.from_log:
+        _follow_log(options.seconds)
+        return
     settings, now = database.configure(require=["archive_url"]), datetime.now(UTC)
     with _opened_on(settings) as (pool, archive):
         retention = bootstrap.retention_job(settings, pool)
@@ -110,6 +128,17 @@ def _run(options: argparse.Namespace) -> None:
         write_line(f"{result.removed:,} files removed that an interrupted run or an erasure had left")
     if dropped:
         write_line(f"{len(dropped):,} partitions dropped that HELIOS_RETENTION no longer stores: {', '.join(dropped)}")
+
+
+def _follow_log(seconds: int) -> None:
+    settings = database.configure(require=["archive_url", "log_brokers"])
+    logs.configure(settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with _opened_on(settings) as (pool, archive):
+        open_reader = bootstrap.archive_reader(settings, pool)
+        LogArchive(archive.archive, archive.files, seconds=seconds).follow(open_reader, stopping)
 
 
 def _list(options: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ _CHANGES: Final[LiteralString] = """
 # The path of a file begins its SHA-256, and a file is never changed.
 _MANIFEST: Final[LiteralString] = f"""
 (SELECT md5(coalesce(string_agg(path || ' ' || sha256, ' ' ORDER BY path), ''))
- FROM archive_files WHERE day = ANY({{days}}) AND {READABLE})
+ FROM archive_files WHERE day = ANY({{days}}) AND NOT from_log AND {READABLE})
 """  # noqa: S608 - only a constant is filled in
 
 _RECORD: Final = f"""
