@@ -12,6 +12,8 @@ NOT_IMITATED: Final = {"pubsub IAM ": "IAM is not imitated", "pubsub schema ": "
 """The reason by the start of the full names of the cases."""
 
 CASE_MILLISECONDS = 120_000
+ATTEMPTS_MORE = 2
+"""Some cases fail when a message is delivered again, which Pub/Sub may do: on a busy machine a lease of 10 s passes."""
 
 
 def run(checkout: Path, host: str) -> int:
@@ -44,10 +46,12 @@ def run(checkout: Path, host: str) -> int:
         subprocess.run(
             [
                 *("npx", "mocha", "build/system-test/pubsub.js", "--timeout", str(CASE_MILLISECONDS), "--exit"),
+                *("--retries", str(ATTEMPTS_MORE)),
                 *("--reporter", "json", "--reporter-option", f"output={report}"),
             ],
             cwd=checkout,
-            env=os.environ | {"PUBSUB_EMULATOR_HOST": host, "GOOGLE_CLOUD_PROJECT": "suite"},
+            env=os.environ
+            | {"PUBSUB_EMULATOR_HOST": host, "GOOGLE_CLOUD_PROJECT": "suite", "METADATA_SERVER_DETECTION": "none"},
             check=False,
         )
         result = json.loads(report.read_text())

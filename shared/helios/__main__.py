@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; the parsed options have ``run``, the function that takes them."""
     top = argparse.ArgumentParser(prog="helios", description=DESCRIPTION)
     top.add_argument("--version", action="version", version=f"%(prog)s {version('helios')}")
-    commands = top.add_subparsers(dest="command", required=True)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     text = "apply the pending migrations to the database of HELIOS_DATABASE_URL"
     commands.add_parser("migrate", help=text, description=text).set_defaults(run=_migrate)
     text = "pass every stored event on to Kafka, until SIGTERM or Ctrl-C"

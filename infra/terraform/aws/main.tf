@@ -258,6 +258,7 @@ module "function" {
   timeout            = try(each.value.timeout, var.function_timeout)
   log_retention_days = var.log_retention_days
   environment        = merge(local.runtime_environment, local.secrets[try(each.value.secret, "settings")], each.value.environment)
+  layers             = contains(["api", "ingest", "replay"], each.key) ? compact([var.otlp_layer]) : [] # those that store batches
   permissions        = merge({ Settings = local.read_settings[try(each.value.secret, "settings")] }, each.value.permissions)
 
   permissions_boundary = var.permissions_boundary

@@ -214,8 +214,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_")])
-    error_message = "The name of each setting must begin with HELIOS_. See .env.example for all settings."
+    condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_") || startswith(name, "OPENTELEMETRY_COLLECTOR_")])
+    error_message = "The name of each setting must begin with HELIOS_, or with OPENTELEMETRY_COLLECTOR_ for the layer of otlp_layer. See .env.example for the settings of Helios."
   }
 
   validation {
@@ -256,6 +256,22 @@ variable "otlp_secret" {
   validation {
     condition     = var.otlp_secret == null || var.otlp_url != null
     error_message = "otlp_secret has no effect without otlp_url: set both, or neither."
+  }
+}
+
+variable "otlp_layer" {
+  description = "ARN of the version of a layer with a collector, such as OpenTelemetry's or Amazon's, for the functions that send spans; otlp_url is then http://localhost:4318. It makes Lambda announce the end of an environment, so that its last span is sent. Null: no layer."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.otlp_layer == null || can(regex("^arn:[^:]+:lambda:[^:]+:[^:]+:layer:[^:]+:[0-9]+$", var.otlp_layer))
+    error_message = "otlp_layer must be the ARN of a version of a layer, such as arn:aws:lambda:eu-central-1:123456789012:layer:collector:1."
+  }
+
+  validation {
+    condition     = var.otlp_layer == null || var.otlp_url != null
+    error_message = "otlp_layer has no effect without otlp_url: set both, or neither."
   }
 }
 
