@@ -171,10 +171,12 @@ def test_the_log_gives_the_same_results_as_postgres(stage, log):
         "rejected": total.rejected - 1,
     } == {status: log.outcomes.count(status) for status in ("stored", "duplicate", "contradictory", "rejected")}
     assert sorted(stage.results.events, key=lambda event: event.key) == log.events()
-    letters = {letter.fingerprint: replace(letter, attempts=1) for letter in stage.results.dead_letters}
-    (foreign,) = letters.keys() - log.dead_letters().keys()
-    assert "is no message of an edge" in letters.pop(foreign).reason
-    assert letters == log.dead_letters()
+    dead_letters = {
+        dead_letter.fingerprint: replace(dead_letter, attempts=1) for dead_letter in stage.results.dead_letters
+    }
+    (foreign,) = dead_letters.keys() - log.dead_letters().keys()
+    assert "is no message of an edge" in dead_letters.pop(foreign).reason
+    assert dead_letters == log.dead_letters()
     for records in stage.results.verdicts.values():
         assert [record.version for record in records] == list(range(1, len(records) + 1))
 
