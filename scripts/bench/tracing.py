@@ -26,7 +26,7 @@ from scripts.bench.report import Table, median
 from scripts.bench.servers import Servers
 
 BATCH = 500
-BLOCK = 40
+BLOCK = 10
 """Batches of which the time is taken together, and then that of as many of the other kind."""
 
 
@@ -82,7 +82,7 @@ def _row(
     """The medians of blocks without and with spans, in turns, and of the ratios of two neighbours."""
     block(None)
     pairs = []
-    for number in range(4 if quick else 16):
+    for number in range(8 if quick else 64):
         times = {is_traced: block(tracer() if is_traced else None) for is_traced in (number % 2 == 0, number % 2 == 1)}
         pairs.append((times[False], times[True]))
     return (

@@ -418,6 +418,39 @@ variable "log" {
   }
 }
 
+variable "flink" {
+  description = "The job on Amazon Managed Service for Apache Flink, beside the log: docs/flink.md. Null: the job runs elsewhere, or Postgres judges."
+  type = object({
+    code = object({
+      bucket_arn = string
+      key        = string
+      version    = optional(string)
+    })
+    runtime                 = optional(string, "FLINK-2_3")
+    log_prefix              = optional(string, "helios")
+    retention               = optional(string, "")
+    parallelism             = optional(number, 1)
+    checkpoint_milliseconds = optional(number, 1000)
+    starts                  = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = var.flink == null || var.log != null
+    error_message = "flink reads the log: set log, too."
+  }
+
+  validation {
+    condition     = var.flink == null || try(startswith(var.flink.runtime, "FLINK-2_"), false)
+    error_message = "flink.runtime must be a version from FLINK-2_2 on: the job uses the API of Flink 2."
+  }
+
+  validation {
+    condition     = var.flink == null || try(var.flink.parallelism >= 1 && var.flink.checkpoint_milliseconds >= 500, false)
+    error_message = "flink.parallelism must be at least 1, and flink.checkpoint_milliseconds at least 500."
+  }
+}
+
 variable "archive" {
   description = "A bucket for archived events, and the task of ECS that fills it once a day. Null: no archive."
   type = object({
