@@ -257,7 +257,7 @@ def _time_out(answer: "asyncio.Future[list[Outcome]]") -> None:
 
 
 def _size(deliveries: Sequence[Delivery]) -> int:
-    return sum(len(delivery.body) for delivery in deliveries)
+    return sum([len(delivery.body) for delivery in deliveries])
 
 
 def _resolve(batch: Sequence[_Part], outcomes: Sequence[Outcome]) -> None:
