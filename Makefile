@@ -144,6 +144,10 @@ faults: setup ## Kill, stop, freeze and starve each part under load, and check e
 bench: setup ## Measure performance (ARGS=--quick for a short run)
 	@$(PY) -m scripts.bench $(ARGS)
 
+.PHONY: suite
+suite: setup ## Run the suite of a client of Google's on the Pub/Sub emulator (ARGS="python CLONE" or "node CLONE")
+	@$(PY) -m scripts.suites $(ARGS)
+
 .PHONY: package
 package: setup ## Build every function's archive into build/, with bills of materials (CycloneDX), also of the dashboard
 	@$(PY) -m scripts.build.package $(ARGS)
@@ -163,6 +167,7 @@ lock: setup ## Update the lock files after a change of dependencies (ARGS=--upgr
 	@$(COMPILE) $(ARGS) --extra kafka --extra notify --constraint requirements.lock pyproject.toml --output-file serve.lock
 	@$(COMPILE) $(ARGS) --constraint <(grep -o '^msgspec==[^ ]*' requirements.lock) flink.in --output-file flink.lock
 	@$(COMPILE) $(ARGS) --constraint requirements.lock scripts/build/wheel.in --output-file scripts/build/wheel.lock
+	@$(COMPILE) $(ARGS) --constraint requirements.lock scripts/suites/suite.in --output-file scripts/suites/suite.lock
 	@$(COMPILE) $(ARGS) local/aws/ministack.in --output-file local/aws/ministack.lock
 	@$(COMPILE) $(ARGS) scripts/build/audit.in --output-file scripts/build/audit.lock
 	@$(COMPILE) $(ARGS) scripts/build/api_lint/generator.in --output-file scripts/build/api_lint/generator.lock

@@ -11,6 +11,8 @@ from rich.table import Table
 
 _ANSWER_SECONDS: Final = 3
 _RATE_SECONDS: Final = 5
+_NOT_USED: Final = "disabled"
+"""What health says of a component that is not part of this demo; the demo does not show it."""
 _SILENT: Final = "The API does not answer"
 _NAMES: Final = {"aws": "AWS", "gcp": "GCP", "azure": "Azure"}
 
@@ -99,7 +101,8 @@ def table(stats: Stats | None, rate: float, reasons: Mapping[str, str]) -> Table
     grid.add_row("contradictory", f"{stats.contradictory:,}", "same id, different content: in the dead letters")
     grid.add_row("rejected", f"{stats.rejected:,}", "not readable: in the dead letters, with the reason")
     for component, state in stats.health.items():
-        grid.add_row(component, state, reasons.get(component, ""))
+        if state != _NOT_USED:
+            grid.add_row(component, state, reasons.get(component, ""))
     return grid
 
 
@@ -108,7 +111,7 @@ def line(stats: Stats | None, rate: float, reasons: Mapping[str, str]) -> str:
     if stats is None:
         return " ".join(explain(reasons)) or _SILENT
     sources = ", ".join(f"{_NAMES.get(source, source)} {count}" for source, count in stats.events_by_source.items())
-    health = ", ".join(f"{component} {state}" for component, state in stats.health.items())
+    health = ", ".join(f"{component} {state}" for component, state in stats.health.items() if state != _NOT_USED)
     return (
         f"Stored {stats.total_events} ({sources}) at {rate:.1f}/s, duplicate {stats.duplicates}, "
         f"contradictory {stats.contradictory}, rejected {stats.rejected}; {health}"

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from helios.processes import java
 from helios.processes.process import ServiceFailed
 
 _TOOLS: Final = Path(__file__).resolve().parents[2] / ".venv" / "tools"
-_JAVA_VERSION: Final = re.compile(r'version "(\d+)')
 _DOWNLOADED: Final = re.compile(r"Downloaded from .*?([^/ ]+\.jar)\b")
 _FAILURE_LINES: Final = 10
 
@@ -44,13 +44,8 @@ class Jars:
 
     def missing(self) -> str | None:
         """What this machine lacks to install and run the program, as a sentence; None if it lacks nothing."""
-        java = shutil.which("java")
-        if java is None:
-            return f"{self.program} needs Java {self._oldest_java} or newer: java is not on PATH."
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
-        version = _JAVA_VERSION.search(answer)
-        if version is None or int(version[1]) < self._oldest_java:
-            return f"{self.program} needs Java {self._oldest_java} or newer: {java} is {answer.partition(chr(10))[0]}."
+        if reason := java.missing(self.program, oldest=self._oldest_java):
+            return reason
         if not self._is_installed() and shutil.which("mvn") is None:
             return f"Maven downloads {self.program}: mvn is not on PATH."
         return None
@@ -125,9 +120,13 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def main(jars: Jars) -> None:
-    """The command line of a module with jars: install them, and print their folder."""
+    """The command line of a module with jars: install them, and print their folder; or the reason why not, and exit."""
     parser = argparse.ArgumentParser(description=f"Install {jars.program} from Maven Central.")
     parser.add_argument("--lock", action="store_true", help="write the checksums of what pom.xml names now")
-    if parser.parse_args().lock:
-        jars.lock()
-    print(jars.install())
+    lock = parser.parse_args().lock
+    try:
+        if lock:
+            jars.lock()
+        print(jars.install())
+    except ServiceFailed as error:
+        sys.exit(str(error))

@@ -13,6 +13,7 @@ from scripts.bench import (
     archive,
     clouds,
     costs,
+    drops,
     flink,
     flows,
     imports,
@@ -52,12 +53,13 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "tracing": tracing.measure,
     "archive": archive.measure,
     "retention": retention.measure,
+    "drops": drops.measure,
     "flink": flink.measure,
     "recoveries": recoveries.measure,
     "resolutions": resolving.measure,
 }
 
-SIZED = {"archive", "retention"}
+SIZED = {"archive", "drops", "retention"}
 """The measurements whose number of events can be chosen."""
 
 TIMED = {"topology"}

@@ -18,7 +18,6 @@ import psycopg
 
 from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.postgres.archive import not_archived
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.partitions import partitions
 from helios.adapters.postgres.retention import PostgresRetention
@@ -60,6 +59,9 @@ MEGABYTE = 1e6
 EMPTY = "events_until"
 """The partition of what is older than the simulation."""
 
+SUMMARY_COLUMNS = ("", "number", "median ms", "p99 ms", "max ms")
+DROP_GOAL = "goal: a drop below 1000; p99 below twice that without a drop; no batch 100 slower than the median"
+
 T = TypeVar("T")
 
 SELECT_SIZES = """
@@ -77,6 +79,7 @@ class Day(NamedTuple):
         index_size: the bytes of the index of the archive, which grows with the archive.
         drop: the time to drop the partition that has expired; None when there was none.
         archive_seconds: the time to archive the day.
+        times: those of the measured batches.
     """
 
     number: int
@@ -85,35 +88,49 @@ class Day(NamedTuple):
     index_size: int
     drop: "Drop | None"
     archive_seconds: float
+    times: "Times"
+
+
+class Times(NamedTuple):
+    """Milliseconds of the measured batches of a day.
+
+    Attributes:
+        quiet: those before any partition was compared or dropped.
+        comparing: those while one was compared with the archive.
+        dropping: those while one was detached and dropped.
+    """
+
+    quiet: list[float]
+    comparing: list[float]
+    dropping: list[float]
 
 
 class Drop(NamedTuple):
-    """How long it took to drop a partition.
+    """How long it took to drop a partition, in milliseconds.
 
     Attributes:
-        milliseconds: the time to compare the partition with the archive, detach and drop it.
-        comparison: the time of such a comparison alone, right before.
+        comparison: the time to compare it with the archive, and to record that they agree.
+        milliseconds: the time to check that record, and to detach and drop the partition.
     """
 
-    milliseconds: float
     comparison: float
+    milliseconds: float
 
 
 def measure(running: Servers, *, quick: bool, events: int | None = None) -> list[Table]:
     """Let the days pass, and show some of them, and the latency of ingest with and without a drop."""
     size = events or (QUICK_EVENTS if quick else EVENTS)
     days: list[Day] = []
-    with _simulation(running, size // DAYS) as simulation:
+    with simulation(running, size // DAYS) as simulated:
         for number in range(DAYS):
-            days.append(simulation.pass_day(number))
+            days.append(simulated.pass_day(number))
             _report(days[-1])
     full = [day.size for day in days[KEPT:]]
     without_index = [day.size - day.index_size for day in days[KEPT:]]
     drops = [day.drop for day in days if day.drop]
-    quiet, busy = simulation.quiet, simulation.busy
     return [
         Table(
-            title=f"{simulation.stored:,} events in {DAYS} days, {KEPT} kept: the end of a day",
+            title=f"{simulated.stored:,} events in {DAYS} days, {KEPT} kept: the end of a day",
             columns=("day", "events in Postgres", "database MB", "index of the archive MB", "archive s", "drop ms"),
             rows=[_row(day) for day in days if day.number in SHOWN],
         ),
@@ -128,22 +145,38 @@ def measure(running: Servers, *, quick: bool, events: int | None = None) -> list
         ),
         Table(
             title=f"Ingest of batches of {SMALL_BATCH * len(TYPES)}, ms, and the drop of {len(drops)} days",
-            columns=("", "number", "median ms", "p99 ms", "max ms"),
-            rows=[
-                ("while no day is dropped", *_summary(quiet)),
-                ("while a day is dropped", *_summary(busy)),
-                ("the comparison of a day with the archive", *_summary([drop.comparison for drop in drops])),
-                ("the drop of a day, which compares it", *_summary([drop.milliseconds for drop in drops])),
-                ("the difference", *_summary([drop.milliseconds - drop.comparison for drop in drops])),
-            ],
-            goal="goal: a drop below 1000; p99 below twice that without a drop; no batch 100 slower than the median",
+            columns=SUMMARY_COLUMNS,
+            rows=summaries([day.times for day in days], drops),
+            goal=DROP_GOAL,
         ),
     ]
 
 
 def _report(day: Day) -> None:
-    """Print a line on standard error: with many events, the days take an hour."""
-    print(f"day {day.number} of {DAYS}: {day.size / MEGABYTE:,.0f} MB", file=sys.stderr, flush=True)
+    """Print a line on standard error: with many events, the days take hours, and a run may be ended before the last."""
+    print(
+        f"day {day.number} of {DAYS}: {day.events:,} events in Postgres, {day.size / MEGABYTE:,.0f} MB, of which the "
+        f"index of the archive {day.index_size / MEGABYTE:,.0f} MB; archived in {day.archive_seconds:.1f} s; "
+        f"{_batches(day)}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _batches(day: Day) -> str:
+    """The drop of a day, and the batches before it and beside it."""
+    before = f"batches before: {_words(day.times.quiet)}"
+    if day.drop is None:
+        return before
+    return (
+        f"compared in {day.drop.comparison:,.0f} ms, dropped in {day.drop.milliseconds:,.0f} ms; {before}; "
+        f"beside the comparison: {_words(day.times.comparing)}; beside the drop: {_words(day.times.dropping)}"
+    )
+
+
+def _words(times: list[float]) -> str:
+    number, middle, p99, longest = summary(times)
+    return f"{number} with median {middle:.1f}, p99 {p99:.1f}, max {longest:.1f} ms"
 
 
 def _row(day: Day) -> tuple[int, int, float, float, float, float | str]:
@@ -151,40 +184,52 @@ def _row(day: Day) -> tuple[int, int, float, float, float, float | str]:
     return day.number, day.events, day.size / MEGABYTE, day.index_size / MEGABYTE, day.archive_seconds, dropped
 
 
-def _summary(values: list[float]) -> tuple[int, float, float, float]:
+def summaries(times: list[Times], drops: list[Drop]) -> list[tuple[str, int, float, float, float]]:
+    """The batches of some days, and their drops: the rows of a table with SUMMARY_COLUMNS."""
+    return [
+        ("a batch before", *summary([each for day in times for each in day.quiet])),
+        ("a batch while a day is compared", *summary([each for day in times for each in day.comparing])),
+        ("a batch while a day is dropped", *summary([each for day in times for each in day.dropping])),
+        ("the comparison of a day with the archive", *summary([drop.comparison for drop in drops])),
+        ("the drop of a day", *summary([drop.milliseconds for drop in drops])),
+    ]
+
+
+def summary(values: list[float]) -> tuple[int, float, float, float]:
+    """The number of values, their median, 99th percentile and maximum."""
     return len(values), median(values), percentile(values, 99), max(values)
 
 
 @contextmanager
-def _simulation(running: Servers, events_per_day: int) -> Iterator["_Simulation"]:
+def simulation(running: Servers, events_per_day: int) -> Iterator["Simulation"]:
     """A simulation on a database with a partition for each day."""
     with another_database(running, partition_days=1) as empty, tempfile.TemporaryDirectory() as folder:
         settings = Settings(database_url=empty.database_url, archive_url=f"file://{folder}/archive")
         with open_pool(settings.postgres_url, connections=4, timeout_seconds=60) as pool:
             opened = bootstrap.archive_on(settings, pool)
             try:
-                yield _Simulation(settings.postgres_url, pool, opened.archive, events_per_day)
+                yield Simulation(settings.postgres_url, pool, opened.archive, events_per_day)
             finally:
                 opened.close()
 
 
-class _Simulation:
+class Simulation:
     """The jobs of Helios on a clock of their own.
 
     Attributes:
         stored: the number of events that were stored.
-        quiet: milliseconds of each measured batch while no partition was dropped.
-        busy: the same while one was.
+        database_url: the database of its own, without retention.
+        archive: its archive, in a folder.
+        begin: the time at which the first day begins.
+        baseline: the number of batches that are measured while no partition is dropped.
     """
 
     def __init__(self, database_url: str, pool: Pool, archive: Archive, events_per_day: int) -> None:
         self.stored = 0
-        self.quiet: list[float] = []
-        self.busy: list[float] = []
-        self._database_url = database_url
-        self._archive = archive
+        self.database_url = database_url
+        self.archive = archive
         self._orders_per_day = events_per_day // len(TYPES)
-        self._baseline = min(BASELINE_BATCHES, 1 + self._orders_per_day // SMALL_BATCH // 4)
+        self.baseline = min(BASELINE_BATCHES, 1 + self._orders_per_day // SMALL_BATCH // 4)
         self._store = PostgresStore(pool, partition_days=1)
         self._outbox = PostgresOutbox(pool)
         self._reconciler = Reconciler(declaration.load())
@@ -194,25 +239,27 @@ class _Simulation:
         self._orders = 0
         with psycopg.connect(database_url) as connection:
             # What is older than the simulation has a partition without a beginning, which is empty.
-            self._begin = next(each.since for each in partitions(connection) if each.since)
+            self.begin = next(each.since for each in partitions(connection) if each.since)
 
     def pass_day(self, number: int) -> Day:
         """Store the events of a day, then archive it, drop what has expired, and measure."""
-        begin = self._begin + timedelta(days=number)
+        begin = self.begin + timedelta(days=number)
         end = begin + timedelta(days=1)
         for part in range(SWEEPS):
             since = begin + part * timedelta(days=1) / SWEEPS
             self._store_orders(since, until=self._orders_per_day * (number * SWEEPS + part + 1) // SWEEPS)
-            self._sweep(since + timedelta(days=1) / SWEEPS)
-        self._measure(self.quiet, end, lambda batches: batches < self._baseline)
-        archiving, _ = _milliseconds(lambda: self._archive.run(end + LONG_AGO))
-        drop = self._drop(end)
-        with psycopg.connect(self._database_url, autocommit=True) as connection:
+            self.sweep(since + timedelta(days=1) / SWEEPS)
+        times = Times([], [], [])
+        self.batches(times.quiet, end, lambda batches: batches < self.baseline)
+        archiving, _ = milliseconds(lambda: self.archive.run(end + LONG_AGO))
+        drop = self._drop(end, times)
+        with psycopg.connect(self.database_url, autocommit=True) as connection:
             connection.execute("VACUUM")
             size, index, events = connection.execute(SELECT_SIZES).fetchall()[0]
-        return Day(number + 1, events, size, index, drop, archiving / 1000)
+        return Day(number + 1, events, size, index, drop, archiving / 1000, times)
 
-    def _sweep(self, now: datetime) -> None:
+    def sweep(self, now: datetime) -> None:
+        """Close what is overdue, remove rows that have expired, and add the partitions of the next days."""
         sweep(now, store=self._store, reconciler=self._reconciler, outbox=self._outbox, retention=self._job)
 
     def _store_orders(self, at: datetime, *, until: int) -> None:
@@ -220,30 +267,32 @@ class _Simulation:
         while self._orders < until:
             self._ingest(at, min(ORDERS_AT_ONCE, until - self._orders))
 
-    def _drop(self, now: datetime) -> Drop | None:
+    def _drop(self, now: datetime, times: Times) -> Drop | None:
         """Drop the partition that has expired, while batches are stored."""
         expired = self._expiring.expired_partitions(now - timedelta(days=KEPT))
-        partition = next((name for name in expired if name != EMPTY), None)
-        if partition is None:
-            return None
+        name = next((name for name in expired if name != EMPTY), None)
+        return self.drop(name, now, times) if name else None
+
+    def drop(self, name: str, now: datetime, times: Times) -> Drop:
+        """Compare a partition with the archive, and drop it, while batches are stored."""
+        return Drop(
+            self._beside(times.comparing, now, lambda: self._expiring.compare_partition(name)),
+            self._beside(times.dropping, now, lambda: self._expiring.drop_partition(name, archived=True)),
+        )
+
+    def _beside(self, times: list[float], at: datetime, run: Callable[[], None]) -> float:
+        """Store batches while something runs, and return how many milliseconds that takes."""
         finished = False
         with ThreadPoolExecutor(1) as thread:
-            concurrent = thread.submit(self._measure, self.busy, now, lambda _: not finished)
+            concurrent = thread.submit(self.batches, times, at, lambda batches: not (batches and finished))
             try:
-                comparison, lacking = _milliseconds(lambda: self._compare(partition))
-                milliseconds, dropped = _milliseconds(lambda: self._job.drop_expired(now))
+                elapsed, _ = milliseconds(run)
             finally:
                 finished = True
             concurrent.result()
-        if lacking or partition not in dropped:
-            raise AssertionError(f"{partition} was not dropped: {lacking}")
-        return Drop(milliseconds, comparison)
+        return elapsed
 
-    def _compare(self, partition: str) -> list[str]:
-        with psycopg.connect(self._database_url, options="-c timezone=UTC") as connection:
-            return not_archived(connection, partition)
-
-    def _measure(self, times: list[float], at: datetime, more: Callable[[int], bool]) -> None:
+    def batches(self, times: list[float], at: datetime, more: Callable[[int], bool]) -> None:
         """Store small batches, and note the milliseconds of each."""
         batches = 0
         while more(batches):
@@ -274,7 +323,8 @@ class _Simulation:
         return seconds
 
 
-def _milliseconds(run: Callable[[], T]) -> tuple[float, T]:
+def milliseconds(run: Callable[[], T]) -> tuple[float, T]:
+    """How many milliseconds a call takes, and what it returns."""
     started = time.perf_counter()
     result = run()
     return 1000 * (time.perf_counter() - started), result

@@ -25,7 +25,7 @@ from scripts.deploy import aws_account, dashboard_upload, database_roles, declar
 from scripts.deploy.clouds import CLOUDS, Cloud, add_environment, not_ready, selected
 from scripts.deploy.plan import Step, StepFailed, carry_out
 from scripts.deploy.release import RELEASING
-from scripts.deploy.terraform import apply, file_setting, init, outputs, required_output, setting
+from scripts.deploy.terraform import apply, file_setting, init, outputs, record, required_output, setting
 
 _DATABASE: Final = ("module.network", "module.database")
 """The modules of AWS' root that must exist before the database can be migrated from this machine."""
@@ -87,11 +87,10 @@ def steps(
             planned.append(apply(aws, for_aws, yes=yes, only=_DATABASE))
         planned += _database(aws)
     if deploys_aws:
-        planned.append(apply(aws, for_aws, yes=yes))
-        planned += release(aws)
+        planned += [apply(aws, for_aws, yes=yes), *release(aws), record(aws, for_aws)]
     for cloud in others:
-        planned.append(apply(cloud, partial(_from_aws, aws, cloud), yes=yes))
-        planned += release(cloud)
+        from_aws = partial(_from_aws, aws, cloud)
+        planned += [apply(cloud, from_aws, yes=yes), *release(cloud), record(cloud, from_aws)]
     if deploys_aws:
         planned.append(Step("build the dashboard", (python, "-m", "local.demo.dashboard_build")))
         planned.extend(dashboard_upload.steps(aws))

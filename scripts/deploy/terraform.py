@@ -54,6 +54,21 @@ def apply(
     )
 
 
+def record(cloud: Cloud, variables: Callable[[], Mapping[str, object]]) -> Step:
+    """The step that records in the state what the cloud answers, and changes nothing in the cloud.
+
+    After an apply, the state lacks what the release moved, and has null for what clouds answer as empty. The next
+    comparison with the state would show both as changed without Terraform.
+    """
+    command = ("terraform", "apply", "-refresh-only", *cloud.variable_files, *_approval(yes=True))
+    return Step(
+        f"{cloud.source}: record what the cloud answers",
+        command,
+        folder=cloud.root,
+        environment=lambda: {**cloud.data_folder, **_as_environment(variables())},
+    )
+
+
 def plan(cloud: Cloud, variables: Mapping[str, object], *, only_drift: bool) -> bool:
     """Print what an apply of the root would change, and return whether it would change anything.
 

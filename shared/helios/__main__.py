@@ -3,7 +3,8 @@
 ``serve`` runs all of Helios, and ``demo`` the demo of a clone. ``flows``, ``flow``, ``events``, ``tail``, ``preview``,
 ``flow-versions``, ``incidents``, ``balances``, ``dead-letters``, ``resolutions``, ``recoveries`` and ``replay`` use the
 API. ``migrate``, ``sink``, ``projector``, ``tokens``, ``recompute``, ``notifications``, ``archive``, ``query``,
-``erase`` and ``replay run`` use the database. ``log`` uses Kafka, and ``cost`` none of them.
+``erase`` and ``replay run`` use the database. ``log`` uses Kafka, ``flink`` starts the job on
+Apache Flink, and ``cost`` uses none of them.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from helios.cli import (
     database,
     dead_letters,
     erase,
+    flink,
     flow_versions,
     flows,
     incidents,
@@ -66,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; the parsed options have ``run``, the function that takes them."""
     top = argparse.ArgumentParser(prog="helios", description=DESCRIPTION)
     top.add_argument("--version", action="version", version=f"%(prog)s {version('helios')}")
-    commands = top.add_subparsers(dest="command", required=True)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
     text = "apply the pending migrations to the database of HELIOS_DATABASE_URL"
     commands.add_parser("migrate", help=text, description=text).set_defaults(run=_migrate)
     text = "pass every stored event on to Kafka, until SIGTERM or Ctrl-C"
@@ -93,6 +95,7 @@ def parser() -> argparse.ArgumentParser:
         query,
         erase,
         log,
+        flink,
         cost,
     ):
         module.register(commands)

@@ -171,6 +171,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "audit, counts): events=90 ids=400. A topic that is not named is stored forever."
         ),
     ] = None
+    event_store: Annotated[
+        Literal["postgres", "archive"],
+        Meta(
+            description="Where events are stored with HELIOS_ENGINE=flink. postgres: in Postgres. archive: only in "
+            "HELIOS_ARCHIVE_URL, to which helios archive run --from-log writes them. See docs/log.md."
+        ),
+    ] = "postgres"
     archive_url: Annotated[
         str | None,
         Meta(

@@ -208,6 +208,7 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
     archived.drop(FIRST)
     with archived.pool.connection() as connection:
         connection.execute("DELETE FROM flow_instances")
+        connection.execute("DELETE FROM event_ids")  # the identity horizon may be shorter than the archive
 
     after = view.flow("order", "ORD-1")
 

@@ -1,7 +1,10 @@
 """The tracer, with a receiver of OTLP that fails in each way."""
 
+import signal
 import socket
-from contextlib import ExitStack
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from msgspec.structs import replace
@@ -102,21 +105,22 @@ def test_a_batch_whose_senders_record_no_trace_has_no_span_unless_it_fails(recei
 
 def test_the_requests_share_one_connection_until_the_collector_closes_it(receive):
     receiver = receive()
-    tracer = tracer_of(receiver, in_background=False)
-    tracer.record(batch())
+    tracer = tracer_of(receiver)
+    spans = [otlp._Waiting(batch(), b"t" * 16, b"s" * 8)]
+    tracer._send(spans)
     kept = tracer._connection._connection.sock
-    tracer.record(batch())
+    tracer._send(spans)
     assert tracer._connection._connection.sock is kept is not None
 
     kept.shutdown(socket.SHUT_RDWR)
-    tracer.record(batch())
+    tracer._send(spans)
     tracer.close()
     assert len(receiver.requests) == 3
 
 
 def test_nothing_is_sent_for_batches_whose_senders_record_no_trace(receive):
     receiver = receive()
-    tracer = tracer_of(receiver, in_background=False)
+    tracer = tracer_of(receiver)
     tracer.record(replace(batch(), attributes=[{"traceparent": f"00-{'ab' * 16}-{SPAN}-00"}]))
     tracer.close()
 
@@ -169,18 +173,86 @@ def test_while_the_collector_is_down_the_spans_that_wait_are_limited(monkeypatch
     assert waiting + dropped >= 19  # the thread may have taken the first one
 
 
-def test_where_the_process_is_frozen_a_span_is_sent_at_once_and_a_failure_delays_one_batch_only(receive, caplog):
-    receiver = receive((503, b""))
-    tracer = tracer_of(receiver, in_background=False)
-    tracer.record(batch())
-    tracer.record(batch())
-    assert len(receiver.requests) == 1  # the second one rests
+def test_no_batch_waits_for_a_collector_that_does_not_answer(receive):
+    receiver = receive()
+    receiver.stalls = True
+    tracer = tracer_of(receiver, collect_seconds=0)
+    for _ in range(100):
+        tracer.record(batch())
+    eventually(lambda: receiver.requests)
 
-    tracer._rests_until = 0.0
-    tracer.record(batch())
+    assert len(tracer._waiting) > 0  # all were recorded, and the first request still has no answer
+    receiver.released.set()
     tracer.close()
-    assert len(receiver.requests) == 2
-    assert [(record.message, record.spans) for record in caplog.records] == [
-        ("spans not sent", 1),
-        ("spans dropped", 2),
-    ]
+
+
+CHILD = """
+import sys, time
+from helios.adapters.otlp import OtlpTracer
+from helios.ports.tracing import BatchSpan
+from helios.processes import interrupts
+
+url, collect_seconds, end = sys.argv[1:]
+tracer = OtlpTracer(url, headers={}, resource={}, collect_seconds=float(collect_seconds))
+interrupts.close_on_sigterm(tracer.close)
+for number in range(3):
+    tracer.record(BatchSpan(started_ns=number, ended_ns=9, deliveries=1))
+    print("answered", flush=True)
+    sys.stdin.readline()
+time.sleep(float(end))
+"""
+
+
+@contextmanager
+def child(receiver: OtlpReceiver, *, collect_seconds: float, end: float):
+    """A process that records three spans, one for each line that it reads, and then sleeps."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, receiver.url, str(collect_seconds), str(end)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def answered(process: subprocess.Popen[str]) -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline() == "answered\n"
+
+
+def started(receiver: OtlpReceiver) -> set[int]:
+    return {
+        span.start_time_unix_nano
+        for export in receiver.exports
+        for span in export.resource_spans[0].scope_spans[0].spans
+    }
+
+
+def test_a_process_that_is_frozen_right_after_each_batch_loses_no_span(receive):
+    receiver = receive()
+    with child(receiver, collect_seconds=0, end=0) as process:
+        for _ in range(3):
+            answered(process)
+            process.send_signal(signal.SIGSTOP)
+            process.send_signal(signal.SIGCONT)  # the next call
+            process.stdin.write("\n")
+            process.stdin.flush()
+        assert process.wait(30) == 0  # the end of the process sends what still waits
+
+    assert started(receiver) == {0, 1, 2}
+
+
+def test_sigterm_sends_the_spans_that_wait_and_ends_the_process(receive):
+    receiver = receive()
+    with child(receiver, collect_seconds=60, end=60) as process:
+        for _ in range(3):
+            answered(process)
+            process.stdin.write("\n")
+            process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+
+    assert started(receiver) == {0, 1, 2}

@@ -1,27 +1,34 @@
 """Retention in Postgres: rows in batches, sums that become fewer, and whole partitions of events."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
+from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres import archive, comparisons
 from helios.adapters.postgres import retention as tables
-from helios.adapters.postgres.partitions import extend, partitions
+from helios.adapters.postgres.partitions import attach, extend, partitions
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.retention import PostgresRetention
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.errors import Rejected, Retryable
 from helios.model.dead_letters import BEYOND_HORIZON, DeadLetterFilter
+from helios.model.erasure import Selector
+from helios.model.events import EventFilter
 from helios.model.retention import parse
 from helios.normalise import normalise
 from helios.services.dead_letters import replay_dead_letter
 from helios.services.ingest import ingest
 from helios.services.retention import RetentionJob
-from tests.support.archive import DAYS, FIRST, fill
+from tests.support.archive import DAYS, FIRST, fill, midnight, order
 from tests.support.archive import NOW as ARCHIVE_NOW
 from tests.support.deliveries import NOON, aws_key, eventbridge, poison
+from tests.support.waiting import eventually
 
 HORIZON = timedelta(days=30)
 NOW = datetime.now(UTC)
@@ -104,6 +111,8 @@ def test_a_partition_that_the_archive_lacks_is_not_dropped(past, store, postgres
     ingest([at(eventbridge("1"), past + timedelta(hours=1))], dedupe=NullDedupeCache(), store=postgres_store)
 
     with pytest.raises(Rejected, match="the archive lacks events: aws"):
+        store.compare_partition("events_p0")
+    with pytest.raises(Rejected, match="after the comparison"):
         store.drop_partition("events_p0", archived=True)
     assert RetentionJob(parse("events=14"), store).drop_expired(NOW) == [f"events_p{day}" for day in range(1, 7)]
     assert PostgresReader(pool).event(aws_key("1")) is not None
@@ -248,13 +257,157 @@ def test_archived_partitions_are_dropped_and_restored_ones_stay(archived):
     assert len(archived.rows()) == before // 3
 
 
-def test_a_partition_that_received_an_event_meanwhile_is_attached_again(archived, monkeypatch):
+@pytest.fixture
+def compared(archived):
+    """The store of a database whose first partition has agreed with the archive; and the name of that partition."""
     fill(archived)
     archived.archive.run(ARCHIVE_NOW)
-    name, before = f"events_{FIRST:%Y%m%d}", archived.rows()
-    monkeypatch.setattr(tables, "_archived_rows", lambda *_: 0)
+    store, name = PostgresRetention(archived.pool, archived.url), f"events_{FIRST:%Y%m%d}"
+    store.compare_partition(name)
+    return store, name
 
-    with pytest.raises(Rejected, match="received events while it was compared"):
-        PostgresRetention(archived.pool, archived.url).drop_partition(name, archived=True)
+
+def test_a_comparison_that_holds_is_not_repeated(compared, monkeypatch):
+    store, name = compared
+    monkeypatch.setattr(comparisons, "compare", unexpected)
+
+    store.compare_partition(name)
+
+
+def unexpected(*_):
+    raise AssertionError("the partition was compared again")
+
+
+def late_event(archived):
+    archived.ingest(order(5000))
+
+
+def erasure(archived):
+    with bootstrap.eraser(archived.settings) as eraser:
+        eraser.erase(Selector("customer_id", "CUST-1"), actor="ann", secret="s" * 32, clock=lambda: ARCHIVE_NOW)
+
+
+def change_of_the_payload(archived):
+    with archived.pool.connection() as connection:
+        connection.execute("UPDATE events SET data = '{}' WHERE id = 'aws-1'")
+
+
+def lost_file(archived):
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM archive_files WHERE day = %s AND source = 'aws'", [FIRST])
+
+
+def restore_from_a_dump(archived):
+    """The rows of all tables come back, and the tables have other oids."""
+    with archived.pool.connection() as connection:
+        connection.execute(f"CREATE TABLE copy (LIKE events_{FIRST:%Y%m%d} INCLUDING ALL)")
+        connection.execute(f"ALTER TABLE events DETACH PARTITION events_{FIRST:%Y%m%d}")
+        connection.execute(f"DROP TABLE events_{FIRST:%Y%m%d}")
+        connection.execute(f"ALTER TABLE copy RENAME TO events_{FIRST:%Y%m%d}")
+        attach(connection, f"events_{FIRST:%Y%m%d}", midnight(FIRST), midnight(FIRST + timedelta(days=1)))
+
+
+@pytest.mark.parametrize("change", [late_event, erasure, change_of_the_payload, lost_file, restore_from_a_dump])
+def test_a_comparison_holds_until_the_partition_or_its_files_change(archived, compared, change):
+    store, name = compared
+    change(archived)
+    before = archived.rows()
+
+    with pytest.raises(Rejected, match="after the comparison"):
+        store.drop_partition(name, archived=True)
 
     assert archived.rows() == before
+
+
+def test_a_late_event_is_archived_before_its_partition_is_dropped(archived, compared):
+    store, name = compared
+    archived.ingest(order(5000))
+    with pytest.raises(Rejected, match="the archive lacks events: aws"):
+        store.compare_partition(name)
+
+    archived.archive.run(ARCHIVE_NOW, recheck=True)
+    store.compare_partition(name)
+    store.drop_partition(name, archived=True)
+
+    order_events = archived.opened.reader.events(EventFilter(order_id="ORD-5000"), after=None, limit=10).items
+    assert [(event.id, event.archived) for event in order_events] == [("aws-5000", True)]
+
+
+def test_a_change_during_the_comparison_voids_it(archived, compared, monkeypatch):
+    """Stored after the comparison has read the partition, and before its record commits."""
+    store, name = compared
+    archived.ingest(order(5000))
+    archived.archive.run(ARCHIVE_NOW, recheck=True)
+
+    def compare_and_store(connection, table):
+        comparison = archive.compare_with_archive(connection, table)
+        archived.ingest(order(5001))
+        return comparison
+
+    monkeypatch.setattr(comparisons, "compare_with_archive", compare_and_store)
+    store.compare_partition(name)
+
+    with pytest.raises(Rejected, match="after the comparison"):
+        store.drop_partition(name, archived=True)
+
+
+def test_a_partition_that_receives_an_event_while_it_is_detached_is_attached_again(archived, compared):
+    """The writer began before the drop, and commits after the drop has checked the comparison."""
+    store, name = compared
+    before = archived.rows()
+    with ThreadPoolExecutor(1) as thread, psycopg.connect(archived.url) as writing:
+        writing.execute(COPY_OF_AN_EVENT)
+        dropping = thread.submit(store.drop_partition, name, archived=True)
+        eventually(lambda: is_being_detached(archived, name))
+        assert readable(archived) == len(before)  # those of this partition now come from the archive
+        writing.commit()
+        with pytest.raises(Rejected, match="after the comparison"):
+            dropping.result()
+
+    assert len(archived.rows()) == len(before) + 1
+
+
+def readable(archived):
+    return len(archived.opened.reader.events(EventFilter(), after=None, limit=500).items)
+
+
+COPY_OF_AN_EVENT = """
+INSERT INTO events (source, producer, id, type, time, received_at, data, digest)
+SELECT source, producer, 'late', type, time, received_at, data, digest FROM events WHERE id = 'aws-1'
+"""
+
+
+def is_being_detached(archived, name):
+    with archived.pool.connection() as connection:
+        query = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
+        return connection.execute(query, [name]).fetchone() == (True,)
+
+
+def test_a_table_that_an_earlier_version_has_detached_is_compared_and_dropped(archived, compared):
+    """It detached and compared in one step, and left no record."""
+    store, name = compared
+    with archived.pool.connection() as connection:
+        connection.execute(tables.ADD_DETACHED, [name])
+        connection.execute(f"ALTER TABLE events DETACH PARTITION {name}")
+        connection.execute("DELETE FROM partition_comparisons")
+
+    store.compare_partition(name)
+    store.drop_partition(name, archived=True)
+
+    with archived.pool.connection() as connection:
+        assert connection.execute("SELECT to_regclass(%s)", [name]).fetchone() == (None,)
+
+
+def test_a_writer_does_not_wait_behind_a_comparison(archived, compared):
+    """The trigger's lock is asked for once; a partition that is in use is compared by the next run."""
+    store, _ = compared
+    second = f"events_{FIRST + timedelta(days=1):%Y%m%d}"
+    with psycopg.connect(archived.url) as writing:
+        writing.execute(f"LOCK TABLE {second} IN ROW EXCLUSIVE MODE")
+        with pytest.raises(Rejected, match="the next run compares it"):
+            store.compare_partition(second)
+
+    store.compare_partition(second)
+    with archived.pool.connection() as connection:
+        (watched,) = connection.execute("SELECT count(*) FROM pg_trigger WHERE tgname = 'note_change'").fetchone()
+    assert watched == 2

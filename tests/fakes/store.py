@@ -519,6 +519,9 @@ class MemoryLogWriter:
                 raise ConflictError(f"another projector has read {partition}")
             self._draft.log_offsets[partition] = moved.until
 
+    def begin_archive(self, progress: Mapping[Partition, Progress]) -> None:
+        """Does nothing: no archive reads this store."""
+
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
         """Take larger counts, and return what they add to the known ones."""
         added = []

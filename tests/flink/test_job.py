@@ -91,6 +91,17 @@ def test_a_flow_with_one_more_leg_takes_up_a_savepoint(stage, tmp_path):
         assert versions == list(range(1, len(versions) + 1))
 
 
+def test_the_job_runs_in_a_cluster_of_its_own_process(stage, tmp_path):
+    """Two legs of an order, of which the last is missing soon after: the whole job in one process."""
+    flows = declare(tmp_path / "flows.toml", "order", "payment", window=3, grace=2)
+    start = datetime.now(UTC) - timedelta(hours=1)
+    stage.append([leg("order", "A", start)])
+    with stage.run(flows=flows):
+        stage.heartbeat(start + LATER)
+        stage.results.wait(lambda results: ("order", "A") in results.records())
+        stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
+
+
 def test_the_command_names_the_setting_that_is_missing(flink_cluster, tmp_path):
     with pytest.raises(ServiceFailed, match="HELIOS_LOG_BROKERS is not set"):
         submit(flink_cluster, settings={}, checkpoints=tmp_path, log=tmp_path / "submit.log")

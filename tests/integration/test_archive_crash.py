@@ -14,7 +14,7 @@ from helios.model.events import EventFilter
 from helios.processes.process import scrubbed_environment
 from tests.support.api import ROOT
 from tests.support.archive import FIRST, NOW, days, fill, order
-from tests.support.crash import ARCHIVE_STEPS, CLEANING_STEPS, ERASURE_STEPS, RESTORE_STEPS
+from tests.support.crash import ARCHIVE_STEPS, CLEANING_STEPS, DROP_STEPS, ERASURE_STEPS, RESTORE_STEPS
 from tests.support.leases import expire
 
 
@@ -22,7 +22,7 @@ from tests.support.leases import expire
 def helios(archived):
     """Run a command on the database, in a process that may kill itself at a step."""
 
-    def run(*arguments: str, step: str | None = None) -> subprocess.CompletedProcess:
+    def run(*arguments: str, step: str | None = None, retention: str = "") -> subprocess.CompletedProcess:
         crash = ["tests.support.crash", step, "-m"] if step else []
         return subprocess.run(
             [sys.executable, "-m", *crash, "helios", *arguments],
@@ -30,6 +30,7 @@ def helios(archived):
                 HELIOS_DATABASE_URL=archived.url,
                 HELIOS_ARCHIVE_URL=archived.archive_url,
                 HELIOS_ERASURE_SECRET="s" * 16,
+                HELIOS_RETENTION=retention,
             ),
             cwd=ROOT,
             capture_output=True,
@@ -97,6 +98,41 @@ def test_a_killed_restore_restores_all_or_nothing(archived, helios, step):
     again = helios(*command)
     assert again.returncode == (2 if RESTORE_STEPS[step].is_committed else 0), again.stderr
     assert archived.rows() == before
+
+
+@pytest.mark.parametrize("step", DROP_STEPS)
+def test_a_killed_drop_loses_and_doubles_no_event(archived, helios, step):
+    """At each point every event is in Postgres or read from the archive, and the next run completes the drop."""
+    fill(archived, of_days=1)
+    archived.archive.run(NOW)
+    before = ids(archived)
+    assert len(before) == 40
+
+    assert_killed(archived, helios("archive", "run", step=step, retention="events=7"))
+    is_dropped = DROP_STEPS[step].is_committed
+    assert tables_of_events(archived, FIRST) == (0 if is_dropped else 1)
+    assert ids(archived) == before
+
+    again = helios("archive", "run", retention="events=7")
+    assert again.returncode == 0, again.stderr
+    assert (f"events_{FIRST:%Y%m%d}" in again.stdout) is not is_dropped
+    assert tables_of_events(archived, FIRST) == 0
+    assert ids(archived) == before
+    assert archived.rows() == []
+
+
+def tables_of_events(archived, day) -> int:
+    """The number of tables with the events of a day."""
+    with archived.pool.connection() as connection:
+        query = "SELECT count(*) FROM pg_class WHERE relname = %s"
+        ((number,),) = connection.execute(query, [f"events_{day:%Y%m%d}"]).fetchall()
+    return number
+
+
+def ids(archived) -> list[str]:
+    """The ids of all events, wherever they are."""
+    page = archived.opened.reader.events(EventFilter(), after=None, limit=50)
+    return sorted(event.id for event in page.items)
 
 
 @pytest.mark.parametrize("step", ERASURE_STEPS)

@@ -28,6 +28,7 @@ NOT_RUN = {
     "demo": "runs until Ctrl-C: test_demo.py runs it",
     "sink": "needs a Kafka broker, and runs until SIGTERM",
     "log": "needs a Kafka broker",
+    "flink": "needs a log, and runs until Ctrl-C or needs a cluster: the tests of Flink start the job by both commands",
     "tail": "runs until Ctrl-C",
     "archive": "needs days of events that are over: the tests of the archive run these commands",
     "query": "reads the archive, as above",

@@ -9,14 +9,20 @@ from functools import partial
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from helios import bootstrap
 from helios.adapters import kafka_topics
 from helios.adapters.kafka_log import KafkaLog
 from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.log import PostgresProjectionProgress
+from helios.errors import Rejected
 from helios.messages import encode_heartbeat, job_group, topics
+from helios.model.archive import FileFilter, total
+from helios.model.events import EventFilter
+from helios.normalise import normalise
 from helios.processes.process import Process, scrubbed_environment
 from helios.reconciliation.fold import Fold
 from helios.services.leadership import PROJECTOR
+from helios.settings import Settings
 from tests.contract.test_projection import FLOWS, OVERDUE, ingested, stored
 from tests.support.api import ROOT
 from tests.support.deliveries import poison
@@ -65,25 +71,40 @@ def job(apache_kafka, topic_name) -> TransactionalJob:
 
 
 @pytest.fixture
-def start_projector(apache_kafka, topic_name, database_url, server_folder, tmp_path):
-    """Starts projectors, which end with the test."""
+def start_helios(apache_kafka, topic_name, database_url, server_folder, tmp_path):
+    """Starts processes of the log, which end with the test."""
     properties = tmp_path / "kafka.properties"
     properties.write_text("session.timeout.ms=6000\nheartbeat.interval.ms=1000\n")
     with ExitStack() as running:
 
-        def start(name: str) -> Process:
+        def start(name: str, *arguments: str, **settings: str) -> Process:
             environment = scrubbed_environment(
                 HELIOS_ENGINE="flink",
                 HELIOS_DATABASE_URL=database_url,
                 HELIOS_LOG_BROKERS=apache_kafka.brokers,
                 HELIOS_LOG_PREFIX=topic_name,
                 HELIOS_KAFKA_CONFIG=str(properties),
+                **settings,
             )
-            command = [sys.executable, "-m", "helios", "projector"]
+            command = [sys.executable, "-m", "helios", *arguments]
             log = server_folder / f"{topic_name}-{name}.log"
             return running.enter_context(Process(name, command, log=log, env=environment, cwd=ROOT))
 
         yield start
+
+
+@pytest.fixture
+def start_projector(start_helios):
+    """Starts projectors."""
+    return lambda name: start_helios(name, "projector")
+
+
+@pytest.fixture
+def start_archive(start_helios, tmp_path):
+    """Starts processes that archive the log, and a projector that stores no events, which end with the test."""
+    settings = {"HELIOS_EVENT_STORE": "archive", "HELIOS_ARCHIVE_URL": str(tmp_path / "archive")}
+    start_helios("projector", "projector", **settings)
+    return lambda name: start_helios(name, "archive", "run", "--from-log", "--seconds", "1", **settings)
 
 
 def orders(first: int, last: int):
@@ -164,3 +185,44 @@ def checkpoint(brokers, names) -> None:
     places = [TopicPartition(names.deliveries, number, 1_000_000) for number in range(3)]
     consumer.commit(offsets=places, asynchronous=False)
     consumer.close()
+
+
+def test_each_event_of_the_log_is_in_one_file_when_the_archive_is_killed(
+    job, start_archive, database_url, postgres_store, pool, tmp_path
+):
+    """Two processes divide the partitions. One that is at work is killed and replaced, again and again."""
+    opened = bootstrap.archive_on(Settings(database_url=database_url, archive_url=str(tmp_path / "archive")), pool)
+    running = [start_archive("first"), start_archive("second")]
+    deliveries = list(orders(1, 60))
+    ids = {reading.id for each in deliveries if (reading := event_of(each))}
+    for number, start in enumerate(range(0, len(deliveries), 20)):
+        before = archived_rows(opened)
+        job.job.take(deliveries[start : start + 20])
+        job.commit(aborted_first=number % 4 == 0)
+        if number % 3 == 1:
+            eventually(partial(is_more, partial(archived_rows, opened), before), seconds=CATCH_UP_SECONDS)
+            running.pop(0).kill()
+            running.append(start_archive(f"replacement-{number}"))
+    eventually(lambda: archived_rows(opened) >= len(ids), seconds=CATCH_UP_SECONDS)
+
+    assert archived_rows(opened) == len(ids)
+    found = opened.reader.events(EventFilter(), after=None, limit=500).items
+    assert sorted(event.id for event in found) == sorted(ids)
+    assert postgres_store.events(EventFilter(), after=None, limit=5).items == []
+    for process in running:
+        process.stop(seconds=20)
+    assert opened.archive.unlisted() == []
+    opened.close()
+
+
+def archived_rows(opened) -> int:
+    """The number of events in readable files."""
+    return total(file.contents for file in opened.archive.manifest.files(FileFilter())).rows
+
+
+def event_of(delivery):
+    """The event in a delivery; None if it can't be read."""
+    try:
+        return normalise(delivery)
+    except Rejected:
+        return None

@@ -26,6 +26,7 @@ from scripts.deploy import (
 )
 from scripts.deploy.clouds import CLOUDS
 from scripts.deploy.plan import EXIT_NOT_READY, CommandOutput, Step, StepFailed, run
+from scripts.deploy.release import RELEASING
 
 BOOTSTRAPS = {
     "bootstrap_aws": ("--region", "us-east-1", "--bucket", "helios-state"),
@@ -74,6 +75,15 @@ def test_a_dry_run_shows_the_addresses_first_and_then_each_root_once():
     ]
     assert titles(done.stdout)[-1].startswith("publish one order through each cloud")
     assert done.stdout.endswith("Nothing was changed: this was a dry run.\n")
+
+
+def test_after_the_release_the_state_records_what_the_cloud_answers():
+    """Otherwise the next comparison with the state would show what the release has moved."""
+    shown = titles(ran("deploy", "--dry-run").stdout)
+    for cloud in CLOUDS:
+        applied = shown.index(f"{cloud}: apply")
+        recorded = shown.index(f"{cloud}: record what the cloud answers")
+        assert recorded == applied + 2 if cloud in RELEASING else applied + 1
 
 
 def test_one_cloud_alone_leaves_the_others_alone():

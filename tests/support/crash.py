@@ -17,7 +17,7 @@ from helios.adapters.archive.objects import Objects
 from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.guarded_http import Endpoint
-from helios.adapters.postgres import archive, resolutions
+from helios.adapters.postgres import archive, comparisons, resolutions, retention
 from helios.adapters.postgres.archive import PostgresArchiveTurn
 from helios.adapters.postgres.balances import PostgresBalances, PostgresBalanceTurn
 from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
@@ -25,6 +25,7 @@ from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.events import PostgresEventWriter
 from helios.adapters.postgres.incidents import PostgresIncidentTurn
 from helios.adapters.postgres.notifications import PostgresNotifications, PostgresRoutingTurn
+from helios.adapters.postgres.retention import PostgresRetention
 from helios.adapters.postgres.stream import PostgresConsumerOffset, PostgresOutbox, PostgresStreamWriter
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.redis.dedupe import RedisDedupeCache
@@ -124,6 +125,17 @@ ERASURE_STEPS = {
 }
 """The points of an erasure; ``is_committed`` says whether everything is erased."""
 
+DROP_STEPS = {
+    "after-watching-a-partition": Step(comparisons, "_watch", is_after=True, is_committed=False),
+    "before-recording-a-comparison": Step(comparisons, "compare_with_archive", is_after=True, is_committed=False),
+    "after-recording-a-comparison": Step(comparisons, "compare", is_after=True, is_committed=False),
+    "before-detaching-a-partition": Step(retention, "_detach", is_after=False, is_committed=False),
+    "after-detaching-a-partition": Step(retention, "_detach", is_after=True, is_committed=False),
+    "before-dropping-a-partition": Step(comparisons, "forget", is_after=True, is_committed=False),
+    "after-dropping-a-partition": Step(PostgresRetention, "drop_partition", is_after=True, is_committed=True),
+}
+"""The points of a drop; ``is_committed`` says whether the table is removed."""
+
 NOTIFICATION_STEPS = {
     "before-announcing": Step(PostgresIncidentTurn, "announce", is_after=False, is_committed=False),
     "after-announcing": Step(PostgresIncidentTurn, "announce", is_after=True, is_committed=False),
@@ -194,6 +206,7 @@ ALL_STEPS = (
     CLEANING_STEPS,
     RESTORE_STEPS,
     ERASURE_STEPS,
+    DROP_STEPS,
     NOTIFICATION_STEPS,
     BALANCE_STEPS,
     UNDO_STEPS,

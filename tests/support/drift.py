@@ -1,11 +1,14 @@
 """Finds Terraform code whose plan never becomes empty, because the provider does not read back what the code states.
 
-Two causes are known from applying the roots with the real providers:
+Two causes are known from applying the roots with the real providers, and one from the provider's own change log:
 
 - An empty string in a map of settings: the cloud drops the entry, or the provider does not read it, so that every plan
   adds it again.
 - A nested block that states only zero values: the cloud leaves such a block out of its answer, so that every plan adds
   it again. Zero values are the defaults of both clouds' APIs, so the block has no effect.
+- An argument that says what to do, and is answered with what is: ``all_traffic_on_latest_revision = false`` leaves the
+  calls where they are, and Google answers true as long as they go to the latest revision. A release moves the calls of
+  an alias of Lambda. The resource must ignore changes of such an argument.
 
 A block or an entry that is right all the same has the comment ``drift:skip=REASON`` in its first line.
 """
@@ -20,6 +23,8 @@ _CLOSING = re.compile(r"^[})\]]")
 _OPENING = re.compile(r"[{(\[]$")
 _ZERO = re.compile(r'^(0|0\.0|"0s?"|false|"false"|""|\[\]|\{\})$')
 _SKIP = "drift:skip="
+_MOVED = ("all_traffic_on_latest_revision", "function_version", "routing_config")
+"""The arguments whose value depends on where a release has moved the calls."""
 _NO_ARGUMENTS_OF_A_CLOUD = {
     "variable",
     "output",
@@ -64,6 +69,7 @@ class _Open(NamedTuple):
 
 def find(code: str) -> Iterator[Drift]:
     """The places in one file that is formatted by ``terraform fmt``."""
+    yield from _not_ignored(code)
     stack: list[_Open] = []
     terminator = ""
     for number, text in enumerate(code.splitlines(), start=1):
@@ -86,6 +92,19 @@ def find(code: str) -> Iterator[Drift]:
             if stack and name:
                 stack[-1].nested.append(name)
             stack.append(_Open(name, number, _skipped(line), [], []))
+
+
+def _not_ignored(code: str) -> Iterator[Drift]:
+    """The arguments that a release moves, in resources that do not ignore their changes."""
+    for resource in re.finditer(r'^resource "[^"]+" "[^"]+" \{\n.*?^\}', code, re.MULTILINE | re.DOTALL):
+        ignored = re.search(r"ignore_changes *= *\[([^#]*?)\]\n", resource[0], re.DOTALL)
+        for argument in re.finditer(
+            rf"^ +({'|'.join(_MOVED)}) +=|^ +({'|'.join(_MOVED)}) \{{", resource[0], re.MULTILINE
+        ):
+            name = argument[1] or argument[2]
+            if ignored is None or not re.search(rf"\b{name}\b", ignored[1]):
+                line = code.count("\n", 0, resource.start() + argument.start()) + 1
+                yield Drift(line, f"a release moves {name}: add it to ignore_changes")
 
 
 def _closed(block: _Open, around: list[_Open]) -> Iterator[Drift]:

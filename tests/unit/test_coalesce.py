@@ -8,6 +8,7 @@ import pytest
 
 from helios.errors import Retryable
 from helios.model.events import Delivery, Outcome
+from helios.services import batching
 from helios.services.batching import (
     FEW,
     FEW_BYTES,
@@ -61,6 +62,48 @@ def test_requests_that_arrive_during_a_batch_form_the_next_batch(ingest):
     coalescer.close()
 
     assert [len(batch) for batch in ingest.batches] == [1, 63]
+
+
+def test_the_next_batch_begins_when_as_many_requests_wait_as_the_last_one_had(ingest, monkeypatch):
+    """Senders that wait for their answers are then all there. Without this, the test would take a minute."""
+    monkeypatch.setattr(batching, "GATHER_SECONDS", 60)
+
+    async def run() -> None:
+        coalescer = Coalescer(ingest, timeout_seconds=50)
+        await submit_during_a_batch(coalescer, ingest, [[eventbridge("first")], [eventbridge("a")], [eventbridge("b")]])
+        await asyncio.gather(*(coalescer.submit([eventbridge(id_)]) for id_ in ("c", "d")))
+        coalescer.close()
+
+    asyncio.run(asyncio.wait_for(run(), 40))
+    assert [len(batch) for batch in ingest.batches] == [1, 2, 2]
+
+
+def test_the_next_batch_begins_after_a_while_with_fewer_requests(ingest):
+    async def run() -> None:
+        coalescer = Coalescer(ingest, timeout_seconds=10)
+        await submit_during_a_batch(coalescer, ingest, [[eventbridge("first")], [eventbridge("a")], [eventbridge("b")]])
+        await coalescer.submit([eventbridge("c")])
+        coalescer.close()
+
+    asyncio.run(run())
+    assert [len(batch) for batch in ingest.batches] == [1, 2, 1]
+
+
+def test_a_coalescer_outlives_an_event_loop_that_ended_during_a_batch(ingest):
+    """Some callers have an event loop for each request."""
+    coalescer = Coalescer(ingest, timeout_seconds=10)
+
+    async def abandon() -> None:
+        request = asyncio.create_task(coalescer.submit([eventbridge("first")]))
+        await asyncio.to_thread(ingest.started.wait, 10)
+        request.cancel()
+
+    asyncio.run(abandon())
+    ingest.go.set()
+    outcomes = asyncio.run(coalescer.submit([eventbridge("second")]))
+    coalescer.close()
+
+    assert [outcome.status for outcome in outcomes] == ["stored"]
 
 
 def test_each_request_gets_the_outcomes_of_its_own_deliveries(ingest):

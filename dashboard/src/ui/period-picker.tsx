@@ -57,7 +57,7 @@ function PeriodButton({ pressed, ...rest }: ComponentProps<"button"> & { pressed
     <button
       type="button"
       aria-pressed={pressed}
-      className="shrink-0 border-l border-line px-2 text-[13px] sm:px-2.5 whitespace-nowrap text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
+      className="shrink-0 border-l border-line px-1.5 text-[12px] sm:px-2.5 sm:text-[13px] whitespace-nowrap text-soft first:border-l-0 hover:bg-raised focus-visible:-outline-offset-2 aria-pressed:bg-raised aria-pressed:font-semibold aria-pressed:text-ink"
       {...rest}
     />
   );

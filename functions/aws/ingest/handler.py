@@ -1,6 +1,7 @@
 """Lambda: ingests batches of EventBridge events from SQS, or events that AWS passes to it directly."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from helios.errors import Retryable
 from helios.model.events import Delivery
 from helios.normalise import split
 from helios.normalise.beside import MESSAGE_HEADER
+from helios.processes import interrupts
 
 SYSTEM_ATTRIBUTES = ("AWSTraceHeader", "MessageGroupId")
 """The attributes of Amazon SQS that belong to the message; the others change with each receipt of it."""
@@ -21,6 +23,8 @@ SYSTEM_ATTRIBUTES = ("AWSTraceHeader", "MessageGroupId")
 logger = powertools_logger("helios-ingest")
 metrics = powertools_metrics("ingest")
 edge = bootstrap.build_edge(bootstrap.configure(), is_frozen_between_calls=True)
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # set by Lambda, which sends SIGTERM to a function with an extension
+    interrupts.close_on_sigterm(edge.close)
 
 
 @logger.inject_lambda_context

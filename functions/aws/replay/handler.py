@@ -1,5 +1,6 @@
 """Lambda: works on replay jobs, once a minute on an EventBridge schedule, until shortly before its timeout."""
 
+import os
 import threading
 from typing import Any, Final
 
@@ -9,12 +10,15 @@ from functions.aws._common import powertools_logger
 from helios import bootstrap
 from helios.adapters.guarded_http import SECONDS
 from helios.adapters.replay.webhook import WebhookTarget
+from helios.processes import interrupts
 
 RESERVE_SECONDS: Final = WebhookTarget.batch * SECONDS + 20
 """Time for the slowest batch. If Lambda killed the call within a batch, the next call would send that batch again."""
 
 logger = powertools_logger("helios-replay")
 services = bootstrap.build(bootstrap.configure(), is_frozen_between_calls=True)
+if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # set by Lambda, which sends SIGTERM to a function with an extension
+    interrupts.close_on_sigterm(services.close)
 
 
 @logger.inject_lambda_context

@@ -278,6 +278,7 @@ module "function" {
   timeout            = try(each.value.timeout, var.function_timeout)
   log_retention_days = var.log_retention_days
   environment        = merge(local.runtime_environment, local.secrets[try(each.value.secret, "settings")], each.value.environment)
+  layers             = contains(["api", "ingest", "replay"], each.key) ? compact([var.otlp_layer]) : [] # those that store batches
   permissions        = merge({ Settings = local.read_settings[try(each.value.secret, "settings")] }, each.value.permissions)
 
   permissions_boundary = var.permissions_boundary
@@ -376,15 +377,38 @@ module "log" {
   source = "../modules/aws/log"
   count  = var.log == null ? 0 : 1
 
-  name                      = var.name
-  vpc_id                    = var.log.vpc_id
-  subnet_ids                = var.log.subnet_ids
-  client_security_group_ids = var.log.client_security_group_ids
-  kafka_version             = var.log.kafka_version
-  instance_type             = var.log.instance_type
-  volume_gigabytes          = var.log.volume_gigabytes
-  password_version          = var.log.password_version
-  log_retention_days        = var.log_retention_days
+  name       = var.name
+  vpc_id     = var.log.vpc_id
+  subnet_ids = var.log.subnet_ids
+  client_security_group_ids = merge(
+    var.log.client_security_group_ids,
+    { for flink in module.flink : "managed-flink" => flink.security_group_id },
+  )
+  kafka_version      = var.log.kafka_version
+  instance_type      = var.log.instance_type
+  volume_gigabytes   = var.log.volume_gigabytes
+  password_version   = var.log.password_version
+  log_retention_days = var.log_retention_days
+}
+
+module "flink" {
+  source = "../modules/aws/flink"
+  count  = var.flink == null ? 0 : 1
+
+  name                    = var.name
+  vpc_id                  = var.log.vpc_id
+  subnet_ids              = var.log.subnet_ids
+  code                    = var.flink.code
+  runtime                 = var.flink.runtime
+  brokers                 = module.log[0].brokers
+  secret                  = { arn = module.log[0].secret_arn, key_arn = module.log[0].key_arn }
+  log_prefix              = var.flink.log_prefix
+  retention               = var.flink.retention
+  parallelism             = var.flink.parallelism
+  checkpoint_milliseconds = var.flink.checkpoint_milliseconds
+  starts                  = var.flink.starts
+  log_retention_days      = var.log_retention_days
+  permissions_boundary    = var.permissions_boundary
 }
 
 module "dashboard" {

@@ -110,6 +110,11 @@ output "notify_secret" {
   sensitive   = true
 }
 
+output "flink" {
+  description = "Name of the application on Amazon Managed Service for Apache Flink. Null: none."
+  value       = one(module.flink[*].application)
+}
+
 output "log" {
   description = "HELIOS_LOG_BROKERS, and the secret and its key for the clients of the log. Null: no log."
   value       = one([for log in module.log : { brokers = log.brokers, secret_arn = log.secret_arn, key_arn = log.key_arn }])

@@ -214,8 +214,8 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_")])
-    error_message = "The name of each setting must begin with HELIOS_. See .env.example for all settings."
+    condition     = alltrue([for name in keys(var.settings) : startswith(name, "HELIOS_") || startswith(name, "OPENTELEMETRY_COLLECTOR_")])
+    error_message = "The name of each setting must begin with HELIOS_, or with OPENTELEMETRY_COLLECTOR_ for the layer of otlp_layer. See .env.example for the settings of Helios."
   }
 
   validation {
@@ -256,6 +256,22 @@ variable "otlp_secret" {
   validation {
     condition     = var.otlp_secret == null || var.otlp_url != null
     error_message = "otlp_secret has no effect without otlp_url: set both, or neither."
+  }
+}
+
+variable "otlp_layer" {
+  description = "ARN of the version of a layer with a collector, such as OpenTelemetry's or Amazon's, for the functions that send spans; otlp_url is then http://localhost:4318. It makes Lambda announce the end of an environment, so that its last span is sent. Null: no layer."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.otlp_layer == null || can(regex("^arn:[^:]+:lambda:[^:]+:[^:]+:layer:[^:]+:[0-9]+$", var.otlp_layer))
+    error_message = "otlp_layer must be the ARN of a version of a layer, such as arn:aws:lambda:eu-central-1:123456789012:layer:collector:1."
+  }
+
+  validation {
+    condition     = var.otlp_layer == null || var.otlp_url != null
+    error_message = "otlp_layer has no effect without otlp_url: set both, or neither."
   }
 }
 
@@ -405,6 +421,39 @@ variable "log" {
   validation {
     condition     = var.log == null || try(length(var.log.subnet_ids) == 3 && var.log.volume_gigabytes >= 1, false)
     error_message = "log.subnet_ids must name three subnets in three zones, and log.volume_gigabytes must be at least 1."
+  }
+}
+
+variable "flink" {
+  description = "The job on Amazon Managed Service for Apache Flink, beside the log: docs/flink.md. Null: the job runs elsewhere, or Postgres judges."
+  type = object({
+    code = object({
+      bucket_arn = string
+      key        = string
+      version    = optional(string)
+    })
+    runtime                 = optional(string, "FLINK-2_3")
+    log_prefix              = optional(string, "helios")
+    retention               = optional(string, "")
+    parallelism             = optional(number, 1)
+    checkpoint_milliseconds = optional(number, 1000)
+    starts                  = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = var.flink == null || var.log != null
+    error_message = "flink reads the log: set log, too."
+  }
+
+  validation {
+    condition     = var.flink == null || try(startswith(var.flink.runtime, "FLINK-2_"), false)
+    error_message = "flink.runtime must be a version from FLINK-2_2 on: the job uses the API of Flink 2."
+  }
+
+  validation {
+    condition     = var.flink == null || try(var.flink.parallelism >= 1 && var.flink.checkpoint_milliseconds >= 500, false)
+    error_message = "flink.parallelism must be at least 1, and flink.checkpoint_milliseconds at least 500."
   }
 }
 

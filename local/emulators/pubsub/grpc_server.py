@@ -21,9 +21,9 @@ Context = Any
 
 def handlers(broker: Broker, methods: Sequence[Method]) -> list[grpc.GenericRpcHandler]:
     """The handlers of all methods, and of StreamingPull, for a gRPC server."""
-    by_service: dict[str, dict[str, Any]] = {"Publisher": {}, "Subscriber": {}}
+    by_service: dict[str, dict[str, Any]] = {}
     for method in methods:
-        by_service[method.service][method.name] = grpc.unary_unary_rpc_method_handler(
+        by_service.setdefault(method.service, {})[method.name] = grpc.unary_unary_rpc_method_handler(
             _unary(method), request_deserializer=method.request.deserialize, response_serializer=_serialize
         )
     by_service["Subscriber"]["StreamingPull"] = grpc.stream_stream_rpc_method_handler(

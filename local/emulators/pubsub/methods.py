@@ -11,7 +11,7 @@ class Method(NamedTuple):
     """One method that has one request and one response.
 
     Attributes:
-        service: ``Publisher`` or ``Subscriber``, of the package google.pubsub.v1.
+        service: ``Publisher``, ``Subscriber`` or ``SchemaService``, of the package google.pubsub.v1.
         name: its name in gRPC.
         request: the type of its request.
         verb: its verb in REST.

@@ -16,6 +16,7 @@ from local.emulators.pubsub.methods import Method
 from local.emulators.pubsub.port import shared_port
 from local.emulators.pubsub.publisher import PublisherService
 from local.emulators.pubsub.push import Pushers
+from local.emulators.pubsub.schemas import SchemaService
 from local.emulators.pubsub.seek import Replays
 from local.emulators.pubsub.subscriber import SubscriberService
 from local.emulators.pubsub.tokens import Signer
@@ -42,7 +43,8 @@ async def serve(
         stack.callback(broker.close)
         signer = Signer()
         replays = Replays(broker)
-        methods = [*PublisherService(broker, replays).methods(), *SubscriberService(broker, replays).methods()]
+        services = (PublisherService(broker, replays), SubscriberService(broker, replays), SchemaService())
+        methods = [method for service in services for method in service.methods()]
         server, grpc_port = await _grpc_server(broker, methods)
         stack.push_async_callback(server.stop, _GRACE_SECONDS)
         api = await _started(rest.application(methods, rule), stack)

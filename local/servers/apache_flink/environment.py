@@ -13,16 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from helios.cli.flink import NEWEST_PYTHON, OLDEST_JAVA, OLDEST_PYTHON
 from helios.processes.process import ServiceFailed
 from local.servers.maven import Jars, main
 from scripts.build import tools
-
-OLDEST_JAVA: Final = 17
-"""Flink 2 runs on Java 17 (Apache Flink, "Java compatibility")."""
-
-OLDEST_PYTHON: Final = (3, 11)
-NEWEST_PYTHON: Final = (3, 12)
-"""There are wheels of PyFlink 2.3 for these; Helios needs at least 3.11."""
 
 LOCK: Final = tools.ROOT / "flink.lock"
 JARS: Final = Jars("Apache Flink's connector", Path(__file__).parent, oldest_java=OLDEST_JAVA)
@@ -97,5 +91,7 @@ def install() -> Environment:
 
 
 if __name__ == "__main__":
+    if reason := missing():
+        sys.exit(reason)
     main(JARS)
     print(install().python)

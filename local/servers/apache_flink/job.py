@@ -1,7 +1,8 @@
 """The job of Helios on a cluster of this machine: submitted, observed, stopped."""
 
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -10,8 +11,9 @@ from helios.processes.process import Process, ServiceFailed, scrubbed_environmen
 from local.servers.apache_flink.cluster import FlinkCluster
 from local.servers.apache_flink.environment import install
 
-SUBMIT_SECONDS: Final = 180
+SUBMIT_SECONDS: Final = 300
 _POLL_SECONDS: Final = 0.2
+_HEAP_MB: Final = 256
 _ENDED: Final = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}
 _LARGEST_LOG_TAIL: Final = 4000
 
@@ -64,6 +66,13 @@ class Job:
         """The number of checkpoints that the cluster has completed since it knows the job."""
         return int(self._jobmanager.request("GET", f"/jobs/{self.id}/checkpoints")["counts"]["completed"])
 
+    def state_bytes(self) -> dict[str, int]:
+        """The size of the state in the last checkpoint, by the names of the operators of a task."""
+        latest = self._jobmanager.request("GET", f"/jobs/{self.id}/checkpoints")["latest"]["completed"]["id"]
+        tasks = self._jobmanager.request("GET", f"/jobs/{self.id}/checkpoints/details/{latest}")["tasks"]
+        names = {task["id"]: task["name"] for task in self._jobmanager.request("GET", f"/jobs/{self.id}")["vertices"]}
+        return {names[id_]: int(task["state_size"]) for id_, task in tasks.items()}
+
     def savepoint(self, folder: Path, *, seconds: float = SUBMIT_SECONDS) -> str:
         """Stop the job with a savepoint, and return its path.
 
@@ -108,7 +117,7 @@ def submit(
     start: str | None = None,
     interval_ms: int = 1000,
 ) -> Submission:
-    """Submit the job of this clone, as ``helios flink submit`` does.
+    """Submit the job of this clone, with ``helios flink submit``.
 
     Args:
         cluster: the cluster.
@@ -122,17 +131,27 @@ def submit(
     Raises:
         ServiceFailed: the job was not accepted; the message has the end of the log.
     """
-    environment = install()
     arguments = [
-        *("submit", "--jobmanager", f"{HOST}:{cluster.rest_port}", "--checkpoints", checkpoints.as_uri()),
+        *("submit", "--jobmanager", f"{HOST}:{cluster.rest_port}"),
         *("--parallelism", str(parallelism), "--interval-ms", str(interval_ms)),
         *(["--from", start] if start else []),
-        *(part for jar in environment.jars for part in ("--jar", str(jar))),
     ]
-    variables = scrubbed_environment(
-        PYTHONPATH=environment.python_path, JVM_ARGS="-Xmx192m -XX:+UseSerialGC", **settings
-    )
-    command: list[str | Path] = [environment.python, "-m", "helios.flink", *arguments]
-    with Process("submit", command, log=log, env=variables) as process:
+    with _helios_flink(arguments, settings, checkpoints, log) as process:
         process.finish(seconds=SUBMIT_SECONDS)
     return Submission(Job(cluster, log.read_text().split()[-1]), process)
+
+
+def run(*, settings: Mapping[str, str], checkpoints: Path, log: Path) -> Process:
+    """The job of this clone in a cluster of its own process, with ``helios flink run``; arguments as of ``submit``."""
+    return _helios_flink(["run"], settings, checkpoints, log)
+
+
+def _helios_flink(arguments: Sequence[str], settings: Mapping[str, str], checkpoints: Path, log: Path) -> Process:
+    environment = install()
+    command: list[str | Path] = [
+        *(sys.executable, "-m", "helios", "flink", *arguments),
+        *("--environment", environment.python.parents[1], "--checkpoints", checkpoints.as_uri()),
+        *(part for jar in environment.jars for part in ("--jar", jar)),
+    ]
+    variables = scrubbed_environment(JVM_ARGS=f"-Xmx{_HEAP_MB}m -XX:+UseSerialGC", **settings)
+    return Process("flink-job", command, log=log, env=variables)

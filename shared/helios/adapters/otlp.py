@@ -4,14 +4,14 @@ The messages are OpenTelemetry's own. Its SDK is not used: creating and encoding
 a fifth of the time in which Helios stores the batch, and these messages a tenth of that.
 """
 
+import atexit
 import http.client
 import logging
 import secrets
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from threading import Condition, Lock, Thread
+from threading import Condition, Thread
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -46,12 +46,12 @@ MAX_SPANS: Final = 64
 MAX_WAITING_EVENTS: Final = 50_000
 """Once spans of this many events wait, further spans are dropped: the collector is down, or too slow."""
 
-SEND_SECONDS: Final = 1.0
-"""How long spans are collected into a request."""
+COLLECT_SECONDS: Final = 1.0
+"""How long spans are collected into a request, where the process runs between two batches."""
 
 TIMEOUT_SECONDS: Final = 2.0
 REST_SECONDS: Final = 10.0
-"""How long nothing is sent after a failure, so that a collector that is down does not delay every batch."""
+"""How long nothing is sent after a failure."""
 
 
 class _Waiting(NamedTuple):
@@ -67,10 +67,18 @@ class _Waiting(NamedTuple):
 
 
 class OtlpTracer:
-    """Sends each span to a collector; a span that the collector does not take is dropped, and the log counts it."""
+    """Sends each span to a collector; a span that the collector does not take is dropped, and the log counts it.
+
+    A thread encodes and sends the spans while the next batch waits for the database: no batch waits for the collector.
+    """
 
     def __init__(
-        self, url: str, *, headers: Mapping[str, str], resource: Mapping[str, str], in_background: bool = True
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        resource: Mapping[str, str],
+        collect_seconds: float = COLLECT_SECONDS,
     ) -> None:
         """Describe the collector. The first span starts the thread, so that a server may fork before.
 
@@ -78,29 +86,23 @@ class OtlpTracer:
             url: the collector's endpoint, without PATH.
             headers: sent with each request.
             resource: the attributes of what the spans come from: ``service.name`` and others.
-            in_background: collect spans, and send them from a thread; False: send each span before ``record`` returns,
-                where the process is frozen between two calls.
+            collect_seconds: how long spans are collected into a request. 0: each span is sent as soon as the thread
+                runs, where the process may be frozen at any moment after a batch.
         """
         self._connection = KeptConnection(url.rstrip("/") + PATH, timeout_seconds=TIMEOUT_SECONDS)
         self._headers = {**headers, "content-type": "application/x-protobuf"}
         self._resource = [_attribute(name, value) for name, value in resource.items()]
-        self._in_background = in_background
-        self._turn = Lock()
+        self._collect_seconds = collect_seconds
         self._changed = Condition()
         self._waiting: deque[_Waiting] = deque()
         self._waiting_events = 0
         self._dropped = 0
         self._closing = False
         self._thread: Thread | None = None
-        self._rests_until = 0.0
 
     def record(self, span: BatchSpan) -> None:
-        """Send a span, soon or at once."""
+        """Send a span soon."""
         waiting = _Waiting(span, secrets.token_bytes(16), secrets.token_bytes(8))
-        if not self._in_background:
-            if time.monotonic() < self._rests_until or not self._send([waiting]):
-                self._dropped += 1
-            return
         with self._changed:
             if self._waiting_events > MAX_WAITING_EVENTS:
                 self._dropped += 1
@@ -110,10 +112,12 @@ class OtlpTracer:
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="otlp", daemon=True)
                 self._thread.start()
+                atexit.register(self.close)
             self._changed.notify()
 
     def close(self) -> None:
-        """Send what waits, for a moment at most."""
+        """Send what waits, for a moment at most. The end of the process closes the tracer too."""
+        atexit.unregister(self.close)
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -134,10 +138,10 @@ class OtlpTracer:
                 self._changed.wait_for(lambda: self._closing, REST_SECONDS)
 
     def _next(self) -> list[_Waiting]:
-        """The next spans, at most one request a SEND_SECONDS; none if the tracer is closed."""
+        """The next spans, at most one request in the time in which they are collected; none if the tracer is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing)
-            self._changed.wait_for(lambda: len(self._waiting) >= MAX_SPANS or self._closing, SEND_SECONDS)
+            self._changed.wait_for(lambda: len(self._waiting) >= MAX_SPANS or self._closing, self._collect_seconds)
             spans = [self._waiting.popleft() for _ in range(min(MAX_SPANS, len(self._waiting)))]
             self._waiting_events -= sum(span.events for span in spans)
             return spans
@@ -148,8 +152,7 @@ class OtlpTracer:
         if not body:
             return True
         try:
-            with self._turn:
-                answer = self._connection.post(body, self._headers)
+            answer = self._connection.post(body, self._headers)
         except (OSError, http.client.HTTPException) as error:
             return self._failed(len(spans), str(error), is_final=False)
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -162,10 +165,9 @@ class OtlpTracer:
         return True
 
     def _failed(self, spans: int, reason: str, *, is_final: bool) -> bool:
-        """Log a failure, and send nothing for a while; returns ``is_final``, whether the spans are not sent again."""
+        """Log a failure; returns ``is_final``, whether the spans are not sent again."""
         log.warning("spans refused" if is_final else "spans not sent", extra={"spans": spans, "error": reason})
         self._dropped += spans * is_final
-        self._rests_until = time.monotonic() + REST_SECONDS
         return is_final
 
     def _check(self, body: bytes) -> None:

@@ -40,6 +40,7 @@ from helios.api import (
     webhooks,
 )
 from helios.api.access import Access
+from helios.api.application import Application
 from helios.api.metrics import Metrics
 from helios.api.periodic import PeriodicWork
 from helios.api.replies import InternalErrors
@@ -145,7 +146,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         if archive:
             archive.close()
 
-    app = FastAPI(
+    app = Application(
         title="Helios",
         version=version("helios"),
         description=DESCRIPTION,

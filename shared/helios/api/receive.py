@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +28,9 @@ NO_CODINGS = ("", "identity", "utf-8")
 
 READ_SECONDS = 30.0
 """How long a body may take to arrive. A client that sends slower would hold its connection and a task without end."""
+
+BODY_ARRIVED = "helios.body_arrived"
+"""The key in the scope of a request that says that all of the body has arrived. ``helios.api.server`` sets it."""
 
 DRAINED_BYTES = 16 * 1024 * 1024
 """How much beyond the limit is read and dropped, for clients that read the 413 only after they have sent the body."""
@@ -96,15 +100,17 @@ class Content(NamedTuple):
 async def receive(request: Request, max_bytes: int, declaration: SourceDeclaration | None = None) -> Content:
     """The content of a request, read up to the limit."""
     body, too_large = await read_body(request, max_bytes)
-    headers = contract_headers(request.headers.items(), declaration)
-    fault = _too_large(max_bytes) if too_large else _repeated(request) or _type_fault(headers)
+    items = request.headers.items()
+    headers = contract_headers(items, declaration)
+    fault = _too_large(max_bytes) if too_large else _repeated(items) or _type_fault(headers)
+    first = dict(reversed(items))
     # RFC 9110, section 8.4.1: content codings are case-insensitive.
-    encoding = request.headers.get("content-encoding", "").strip().lower()
+    encoding = first.get("content-encoding", "").strip().lower()
     if fault is None and encoding not in NO_CODINGS:
         fault = Fault(
             reason=f"is {quote(encoding)}: send the body uncompressed", field="header content-encoding", status=415
         )
-    return Content(body, headers, datetime.now(UTC), too_large, fault, request.headers.get("traceparent", ""))
+    return Content(body, headers, datetime.now(UTC), too_large, fault, first.get("traceparent", ""))
 
 
 async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
@@ -113,10 +119,12 @@ async def read_body(request: Request, max_bytes: int) -> tuple[bytes, bool]:
     Raises:
         Rejected: the body did not arrive within READ_SECONDS. The server then closes the connection.
     """
+    # A time limit costs more than all the rest.
+    limit = nullcontext() if BODY_ARRIVED in request.scope else asyncio.timeout(READ_SECONDS)
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with limit:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size <= max_bytes:
@@ -150,12 +158,14 @@ def _too_large(max_bytes: int) -> Fault:
     return Fault(reason=f"is larger than {max_bytes} bytes: send fewer events per request", field="body", status=413)
 
 
-def _repeated(request: Request) -> Fault | None:
+def _repeated(headers: Sequence[tuple[str, str]]) -> Fault | None:
     """The fault of a request with two different values of one CloudEvents attribute: either may be meant."""
-    for name in {name for name in request.headers if name.startswith("ce-")}:
-        if len(set(request.headers.getlist(name))) > 1:
-            return Fault(reason="is there twice, with different values: send one", field=f"header {name}", status=400)
-    return None
+    attributes = {(name, value) for name, value in headers if name.startswith("ce-")}
+    names = [name for name, _ in attributes]
+    if len(names) == len(set(names)):
+        return None
+    name = next(name for name in names if names.count(name) > 1)
+    return Fault(reason="is there twice, with different values: send one", field=f"header {name}", status=400)
 
 
 def _type_fault(headers: Mapping[str, str]) -> Fault | None:

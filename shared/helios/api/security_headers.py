@@ -1,5 +1,7 @@
 """Security headers of every response, which is data and not a page: no other site may frame, sniff or cache it."""
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADERS = {
@@ -21,9 +23,17 @@ def _raw(name: str, value: str) -> tuple[bytes, bytes]:
     return name.lower().encode(), value.encode()
 
 
-_HEADERS = [_raw(name, value) for name, value in HEADERS.items()]
-_ONLY_HTTPS = _raw("Strict-Transport-Security", ONLY_HTTPS)
-_POLICY = _raw("Content-Security-Policy", NO_CONTENT)
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+_ADDED = [*(_raw(name, value) for name, value in HEADERS.items()), _raw("Content-Security-Policy", NO_CONTENT)]
+_ADDED_BY_SCHEME = {"https": [*_ADDED, _raw("Strict-Transport-Security", ONLY_HTTPS)]}
+
+
+def added_headers(scheme: str, present: RawHeaders) -> RawHeaders:
+    """The headers that a response over this scheme lacks, in the form of ASGI."""
+    names = {name.lower() for name, _ in present}
+    added = _ADDED_BY_SCHEME.get(scheme, _ADDED)
+    return [pair for pair in added if pair[0] not in names]
 
 
 class SecurityHeaders:
@@ -38,14 +48,11 @@ class SecurityHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = [*_HEADERS, _POLICY]
-        if scope["scheme"] == "https":
-            added.append(_ONLY_HTTPS)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in added if pair[0] not in present)]
+                present = message["headers"]
+                message["headers"] = [*present, *added_headers(scope["scheme"], present)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from helios.api.receive import BODY_ARRIVED
+
 HEADER_SECONDS: Final = 10.0
 """How long the header of a request may take to arrive. uvicorn has no limit: a client that sends a byte now and again
 would hold its connection, and a file descriptor, without end."""
@@ -45,6 +47,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Expect the next header."""
         self._reads_header = True
+        self.scope[BODY_ARRIVED] = True  # type: ignore[literal-required]  # not of uvicorn
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:

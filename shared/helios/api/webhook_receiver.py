@@ -129,17 +129,48 @@ def is_local(request: HTTPConnection, dashboard_origin: str) -> bool:
     and not from another program on this machine. Browsers send the Origin with every POST, and mark other requests with
     ``Sec-Fetch-Site`` (W3C, Fetch Metadata Request Headers).
     """
-    ends = (request.scope.get("server"), request.scope.get("client"))
-    hosts = [end[0] if end else "" for end in ends] + [_host(request.headers.getlist("host"))]
-    return all(_loopback(host) for host in hosts) and _is_own_page(request, dashboard_origin)
+    headers: dict[bytes, tuple[bytes, ...]] = {}
+    for name, value in request.scope["headers"]:
+        if name in _DECISIVE:
+            headers[name] = (*headers.get(name, ()), value)
+    server, client = request.scope.get("server"), request.scope.get("client")
+    values = [headers.get(name, ()) for name in _DECISIVE]
+    is_short = sum(len(value) for each in values for value in each) <= CACHED_BYTES
+    decide = _is_local if is_short else _is_local.__wrapped__
+    return decide(server[0] if server else "", client[0] if client else "", dashboard_origin, *values)
 
 
-def _is_own_page(request: HTTPConnection, dashboard_origin: str) -> bool:
+_DECISIVE = (b"host", b"origin", b"sec-fetch-site")
+
+CACHED_BYTES = 512
+"""The most bytes of headers for which the decision is cached, so that senders can't fill the memory."""
+
+
+@lru_cache(maxsize=256)  # most requests of one sender have the same values, and parsing them is expensive
+def _is_local(
+    server: str,
+    client: str,
+    dashboard_origin: str,
+    hosts: Sequence[bytes],
+    origins: Sequence[bytes],
+    sites: Sequence[bytes],
+) -> bool:
+    """``is_local`` of the addresses, and of the values of the headers in _DECISIVE."""
+    host = _text(hosts)
+    ends = (server, client, _host(host))
+    return all(_loopback(end) for end in ends) and _is_own_page(host, _text(origins), _text(sites), dashboard_origin)
+
+
+def _text(values: Sequence[bytes]) -> list[str]:
+    return [value.decode("latin-1") for value in values]
+
+
+def _is_own_page(hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str], dashboard_origin: str) -> bool:
     """Whether the request is of the dashboard or of a page of this API, or of no page at all."""
-    if origins := request.headers.getlist("origin"):
-        own = {f"{scheme}://{request.headers['host']}" for scheme in ("http", "https")}
+    if origins:
+        own = {f"{scheme}://{hosts[0]}" for scheme in ("http", "https")}
         return all(origin in own | {dashboard_origin} and _loopback(_origin_host(origin)) for origin in origins)
-    return _OTHER_SITES.isdisjoint(request.headers.getlist("sec-fetch-site"))
+    return _OTHER_SITES.isdisjoint(sites)
 
 
 def _host(headers: Sequence[str]) -> str:
@@ -159,7 +190,6 @@ def _origin_host(origin: str) -> str:
         return ""
 
 
-@lru_cache(maxsize=256)  # most requests of one sender have the same three hosts, and parsing a host is expensive
 def _loopback(host: str) -> bool:
     if host == "localhost":
         return True

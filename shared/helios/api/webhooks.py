@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.routing import APIRoute
 from starlette.routing import Route
 
+from helios.api.application import Application
 from helios.api.openapi import SECRET, SENDER_TOKEN, SIGNATURE, proved_by
 from helios.api.replies import problem, rejection, reply, responses
 from helios.api.webhook_receiver import WebhookReceiver
@@ -105,11 +106,18 @@ def _body(example: object, media_type: str = "application/json") -> dict[str, An
     return {"requestBody": {"required": True, "content": {media_type: {"schema": {}, "example": example}}}}
 
 
-def install(app: FastAPI, coalescer: Coalescer, receiver: WebhookReceiver, sources: Sources) -> None:
+def install(app: Application, coalescer: Coalescer, receiver: WebhookReceiver, sources: Sources) -> None:
     """Serve the webhooks through one receiver and one coalescer, and describe them in OpenAPI."""
-    for documented in (_router(coalescer, receiver), _source_router(coalescer, receiver, sources)):
+    channels, of_sources = _router(coalescer, receiver), _source_router(coalescer, receiver, sources)
+    for documented in (channels, of_sources):
         app.router.routes += served(documented)
         app.include_router(documented)  # for OpenAPI only: the plain routes come first, and so serve every request
+    (of_source, _) = served(of_sources)
+    for name in sources.declared:
+        app.add_direct(f"{PREFIX}/{name}", of_source.endpoint, {"source": name})
+    for route in served(channels):  # last: a declared source does not replace a channel
+        if "POST" in (route.methods or ()):
+            app.add_direct(route.path, route.endpoint)
 
 
 def _router(coalescer: Coalescer, receiver: WebhookReceiver) -> APIRouter:

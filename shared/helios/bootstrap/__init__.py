@@ -7,8 +7,8 @@
 
 from helios.bootstrap.archive import ARCHIVE_THREADS, OpenArchive, archive_on, eraser, with_archive
 from helios.bootstrap.jobs import balance_job, incident_job, recompute_job, recovery_job, replay_worker, sweep_alone
-from helios.bootstrap.kafka import create_log, projection
-from helios.bootstrap.process import build, build_edge, build_long_lived, configure, notification_targets
+from helios.bootstrap.kafka import archive_reader, create_log, projection
+from helios.bootstrap.process import build, build_edge, build_long_lived, configure, notification_targets, retention_job
 from helios.bootstrap.services import Edge, LogEdge, Services
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "OpenArchive",
     "Services",
     "archive_on",
+    "archive_reader",
     "balance_job",
     "build",
     "build_edge",
@@ -31,6 +32,7 @@ __all__ = [
     "recompute_job",
     "recovery_job",
     "replay_worker",
+    "retention_job",
     "sweep_alone",
     "with_archive",
 ]

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from helios.adapters.postgres.archive import PostgresArchiveOffsets
+from helios.adapters.postgres.connection import Pool
 from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
 from helios.bootstrap.services import Services
 from helios.errors import ConfigurationError
 from helios.messages import job_group, topics
+from helios.model import retention
 from helios.ports.log import DeliveryLog, Heartbeats, LogEnds, LogReader
 from helios.services.log_progress import ProgressTracker
 from helios.services.projection import Projector
@@ -15,11 +18,15 @@ from helios.settings import Settings
 
 if TYPE_CHECKING:
     from helios.adapters.kafka import KafkaSink
+    from helios.adapters.kafka_erasure import KafkaLogErasure
 
 NO_KAFKA_CLIENT = "The log requires the Kafka client: pip install confluent-kafka"
 
 HEARTBEAT_SECONDS = 5.0
 """How long a heartbeat may take. A later one says more."""
+
+ERASURE_SECONDS = 30.0
+"""How long a request of an erasure to the log may take."""
 
 
 def kafka_sink(settings: Settings) -> "KafkaSink | None":
@@ -63,6 +70,29 @@ def delivery_log(settings: Settings) -> DeliveryLog:
         settings.log_brokers or "",
         topic=topics(settings.log_prefix).deliveries,
         timeout_seconds=0.8 * settings.database_timeout_seconds,
+        config_file=settings.kafka_config,
+    )
+
+
+def log_erasure(settings: Settings) -> "KafkaLogErasure | None":
+    """What erases from the log; None where Postgres judges.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or a setting is wrong.
+    """
+    if settings.engine != "flink":
+        return None
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters.kafka_erasure import KafkaLogErasure
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return KafkaLogErasure(
+        settings.log_brokers or "",
+        names=topics(settings.log_prefix),
+        horizon=retention.log_horizon(settings.retention),
+        timeout_seconds=ERASURE_SECONDS,
         config_file=settings.kafka_config,
     )
 
@@ -123,6 +153,8 @@ def projection(services: Services) -> OpenProjection:
     if services.pool is None:
         raise ConfigurationError("A projection needs Postgres.")
     settings = services.settings
+    if settings.event_store == "archive" and not settings.archive_url:
+        raise ConfigurationError("HELIOS_EVENT_STORE=archive needs HELIOS_ARCHIVE_URL.")
     names = topics(settings.log_prefix)
     offsets = PostgresLogOffsets(services.pool)
     ends = KafkaLogEnds(
@@ -132,7 +164,12 @@ def projection(services: Services) -> OpenProjection:
         config_file=settings.kafka_config,
     )
     return OpenProjection(
-        Projector(names, store=services.store, notifier=services.notifier),
+        Projector(
+            names,
+            store=services.store,
+            notifier=services.notifier,
+            stores_events=settings.event_store == "postgres",
+        ),
         partial(
             KafkaLogReader,
             settings.log_brokers or "",
@@ -149,4 +186,31 @@ def projection(services: Services) -> OpenProjection:
         ),
         ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
         ends,
+    )
+
+
+def archive_reader(settings: Settings, pool: Pool) -> Callable[[], LogReader]:
+    """Begins to read the events of the log where the archive says.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or HELIOS_EVENT_STORE is not archive.
+    """
+    if settings.event_store != "archive" or settings.engine != "flink":
+        raise ConfigurationError(
+            "--from-log needs HELIOS_ENGINE=flink and HELIOS_EVENT_STORE=archive, of the projector and the API too. "
+            "Otherwise Postgres has the events, and helios archive run copies them from there."
+        )
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters.kafka_log import KafkaLogReader
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return partial(
+        KafkaLogReader,
+        settings.log_brokers or "",
+        topics=[topics(settings.log_prefix).events],
+        group=f"{settings.log_prefix}.archive",
+        offsets=PostgresArchiveOffsets(pool),
+        config_file=settings.kafka_config,
     )

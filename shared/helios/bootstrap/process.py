@@ -68,8 +68,8 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
 
     Args:
         settings: the settings of this process.
-        is_frozen_between_calls: whether the platform stops all threads between two calls of a function. Each span is
-            then sent before its batch is answered.
+        is_frozen_between_calls: whether the platform stops all threads between two calls of a function. The spans of
+            batches are then sent without delay, and not once a second.
 
     Raises:
         ConfigurationError: the sources file, the flows file, or a setting of Kafka or of the spans is wrong, or
@@ -89,7 +89,7 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
     http_notifier = _http_notifier(settings)
     store = PostgresStore(pool, partition_days=settings.partition_days)
     redaction = load_redaction(settings)
-    tracer = _tracer(settings, in_background=not is_frozen_between_calls)
+    tracer = _tracer(settings, is_frozen_between_calls=is_frozen_between_calls)
     edge = None
     if settings.engine == "flink":
         edge = LogEdge(
@@ -109,7 +109,7 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
         sources=sources,
         redaction=redaction,
         horizon=limits.ids,
-        retention=_retention(limits, settings, pool),
+        retention=retention_job(settings, pool),
         notifications=_notifications(settings, pool),
         flows=reader,
         incidents=PostgresIncidents(pool),
@@ -152,13 +152,19 @@ def build_edge(settings: Settings, *, is_frozen_between_calls: bool = False) -> 
         log=delivery_log(settings),
         fold=load_rules(settings, sources, None).reconciler.fold,
         redaction=load_redaction(settings),
-        tracer=_tracer(settings, in_background=not is_frozen_between_calls),
+        tracer=_tracer(settings, is_frozen_between_calls=is_frozen_between_calls),
     )
     gc.freeze()
     return edge
 
 
-def _retention(limits: Retention, settings: Settings, pool: Pool) -> RetentionJob | None:
+def retention_job(settings: Settings, pool: Pool) -> RetentionJob | None:
+    """What removes rows and partitions by HELIOS_RETENTION; None if it has no limit.
+
+    Raises:
+        ConfigurationError: the setting is wrong.
+    """
+    limits = retention.parse(settings.retention or "")
     if limits.events and not settings.archive_url:
         raise ConfigurationError(
             "HELIOS_RETENTION: events=... needs HELIOS_ARCHIVE_URL. "
@@ -231,12 +237,12 @@ def _tickets(settings: Settings) -> Tickets | None:
     return RedisTickets(settings.redis_url)
 
 
-def _tracer(settings: Settings, *, in_background: bool) -> Tracer | None:
+def _tracer(settings: Settings, *, is_frozen_between_calls: bool) -> Tracer | None:
     if not settings.otlp_url:
         return None
     # Imported late: the messages of OpenTelemetry are an optional dependency.
     try:
-        from helios.adapters.otlp import OtlpTracer, check_url, pairs
+        from helios.adapters.otlp import COLLECT_SECONDS, OtlpTracer, check_url, pairs
     except ImportError as error:
         raise ConfigurationError(
             "HELIOS_OTLP_URL requires the messages of OpenTelemetry: pip install 'helios[otel]'"
@@ -247,5 +253,5 @@ def _tracer(settings: Settings, *, in_background: bool) -> Tracer | None:
         settings.otlp_url,
         headers=pairs(environment.variable("otlp_secret"), settings.otlp_secret or ""),
         resource=pairs(environment.variable("otlp_resource"), settings.otlp_resource),
-        in_background=in_background,
+        collect_seconds=0 if is_frozen_between_calls else COLLECT_SECONDS,
     )

@@ -1,21 +1,25 @@
 """``helios archive``: copies events to the archive, lists and checks its files, and brings events back."""
 
 import argparse
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 
-from helios import bootstrap
-from helios.adapters.postgres.connection import open_pool
+from helios import bootstrap, logs
+from helios.adapters.postgres.connection import Pool, open_pool
 from helios.bootstrap import OpenArchive
 from helios.cli import database
-from helios.cli.flows import source_name
+from helios.cli.flows import positive_int, source_name
 from helios.cli.listing import format_options, write_for_programs
 from helios.cli.terminal import note, write_line
 from helios.cli.times import utc_text
 from helios.errors import HeliosError
 from helios.model.archive import ArchiveFile, FileFilter
 from helios.ports.leases import PATIENCE_SECONDS
+from helios.services.log_archive import LogArchive
+from helios.settings import Settings
 
 
 class ArchiveDamagedError(HeliosError):
@@ -26,9 +30,21 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Add the command to a parser; it sets ``run``, which takes the parsed arguments."""
     text = "copy events to HELIOS_ARCHIVE_URL, list and check its files, and bring events back to the database"
     actions = commands.add_parser("archive", help=text, description=text).add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run", help="copy the events of every day that is over")
+    run = actions.add_parser("run", help="copy the events of every day that is over, and drop what has expired")
     run.add_argument(
         "--recheck", action="store_true", help="compare the days that were copied again, and add what they lack"
+    )
+    run.add_argument(
+        "--from-log",
+        action="store_true",
+        help="copy the events of the log instead, until SIGTERM or Ctrl-C (HELIOS_EVENT_STORE=archive)",
+    )
+    run.add_argument(
+        "--seconds",
+        type=positive_int,
+        default=60,
+        metavar="N",
+        help="with --from-log: how long an event waits for others of its file (%(default)s)",
     )
     run.set_defaults(run=_run)
     listing = actions.add_parser("list", help="list the files")
@@ -63,12 +79,18 @@ def opened() -> Iterator[OpenArchive]:
     Raises:
         ConfigurationError: a setting is missing or wrong.
     """
-    settings = database.configure(require=["archive_url"])
+    with _opened_on(database.configure(require=["archive_url"])) as (_, archive):
+        yield archive
+
+
+@contextmanager
+def _opened_on(settings: Settings) -> Iterator[tuple[Pool, OpenArchive]]:
+    """The archive of these settings, and the connections that it uses."""
     seconds = settings.database_timeout_seconds
     with open_pool(settings.postgres_url, connections=2, timeout_seconds=seconds) as pool:
         archive = bootstrap.archive_on(settings, pool)
         try:
-            yield archive
+            yield pool, archive
         finally:
             archive.close()
 
@@ -90,14 +112,33 @@ def period(options: argparse.Namespace) -> FileFilter:
 
 
 def _run(options: argparse.Namespace) -> None:
-    with opened() as archive:
-        result = archive.archive.run(datetime.now(UTC), recheck=options.recheck, patience_seconds=PATIENCE_SECONDS)
+    if options.from_log:
+        _follow_log(options.seconds)
+        return
+    settings, now = database.configure(require=["archive_url"]), datetime.now(UTC)
+    with _opened_on(settings) as (pool, archive):
+        retention = bootstrap.retention_job(settings, pool)
+        result = archive.archive.run(now, recheck=options.recheck, patience_seconds=PATIENCE_SECONDS)
+        dropped = [] if result.busy or retention is None else retention.drop_expired(now)
     if result.busy:
         write_line("Another process changes the archive now: nothing to do.")
         return
     write_line(f"{result.days:,} days compared; {result.rows:,} events written to {result.files:,} files")
     if result.removed:
         write_line(f"{result.removed:,} files removed that an interrupted run or an erasure had left")
+    if dropped:
+        write_line(f"{len(dropped):,} partitions dropped that HELIOS_RETENTION no longer stores: {', '.join(dropped)}")
+
+
+def _follow_log(seconds: int) -> None:
+    settings = database.configure(require=["archive_url", "log_brokers"])
+    logs.configure(settings.log_level)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    with _opened_on(settings) as (pool, archive):
+        open_reader = bootstrap.archive_reader(settings, pool)
+        LogArchive(archive.archive, archive.files, seconds=seconds).follow(open_reader, stopping)
 
 
 def _list(options: argparse.Namespace) -> None:

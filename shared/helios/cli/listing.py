@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from helios.cli.terminal import write_csv, write_json
+from helios.cli.terminal import write_csv, write_json, write_line
 
 
 def format_options(parser: argparse.ArgumentParser) -> None:
@@ -41,6 +41,16 @@ def write_for_programs(options: argparse.Namespace, items: Iterable[object], col
     else:
         return False
     return True
+
+
+def write_rows(lines: Iterable[str], *, none: str) -> None:
+    """Print a line for each row or, if there is no row, the sentence that says so."""
+    is_empty = True
+    for line in lines:
+        write_line(line)
+        is_empty = False
+    if is_empty:
+        write_line(none)
 
 
 def cell(value: object) -> str:

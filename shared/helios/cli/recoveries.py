@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from helios.cli.flows import client, common_options, positive_int
-from helios.cli.listing import write_for_programs
+from helios.cli.listing import write_for_programs, write_rows
 from helios.cli.terminal import write_json, write_line
 from helios.cli.times import utc_text
 from helios.client import Client
@@ -99,8 +99,7 @@ def _list(options: argparse.Namespace) -> None:
     filters = {"flow": options.flow, "key": options.key} if options.key else {}
     rows = client(options).recoveries(**filters, limit=options.limit)
     if not write_for_programs(options, rows, Recovery.__struct_fields__):
-        for recovery in rows:
-            write_line(_line(recovery))
+        write_rows(map(_line, rows), none="No recovery matches.")
 
 
 def _line(recovery: Recovery) -> str:

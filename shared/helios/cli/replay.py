@@ -7,7 +7,7 @@ import time
 from helios import bootstrap, logs
 from helios.cli import database
 from helios.cli.flows import client, common_options, positive_int, source_name
-from helios.cli.listing import write_for_programs
+from helios.cli.listing import write_for_programs, write_rows
 from helios.cli.terminal import note, write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment, utc_text
 from helios.client import Client
@@ -129,8 +129,7 @@ def _start(options: argparse.Namespace) -> None:
 def _list(options: argparse.Namespace) -> None:
     jobs = client(options).replays(limit=options.limit)
     if not write_for_programs(options, jobs, ReplayJob.__struct_fields__):
-        for job in jobs:
-            write_line(_job_line(job))
+        write_rows(map(_job_line, jobs), none="There is no replay job.")
 
 
 def _show(options: argparse.Namespace) -> None:

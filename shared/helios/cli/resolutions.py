@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from helios.cli.flows import client, common_options, positive_int
-from helios.cli.listing import write_for_programs
+from helios.cli.listing import write_for_programs, write_rows
 from helios.cli.terminal import note, unescaped, write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment, utc_text
 from helios.client import Client
@@ -132,8 +132,7 @@ def _list(options: argparse.Namespace) -> None:
     flow = options.flow if options.key else None
     rows = client(options).resolutions(flow=flow, key=options.key, limit=options.limit)
     if not write_for_programs(options, rows, ResolutionAction.__struct_fields__):
-        for row in rows:
-            write_line(_line(row))
+        write_rows(map(_line, rows), none="No resolution matches.")
 
 
 def _workload(options: argparse.Namespace) -> None:

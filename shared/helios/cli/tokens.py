@@ -103,6 +103,8 @@ def _list(options: argparse.Namespace) -> None:
         rows = tokens.all()
     if write_for_programs(options, rows, Token.__struct_fields__):
         return
+    if not rows:
+        write_line("There is no token.")
     for token in rows:
         state = "valid" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
         limits = f"  {describe(token.visibility)}" if token.visibility.is_limited else ""

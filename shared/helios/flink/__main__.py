@@ -4,11 +4,11 @@ import argparse
 import sys
 
 from helios.errors import HeliosError
-from helios.flink.command import add_commands
+from helios.flink.command import add_commands, execute
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of the command line; the parsed options have ``run``, the function that takes them."""
+    """The parser of the command line; ``execute`` takes the parsed options."""
     top = argparse.ArgumentParser(
         prog="python -m helios.flink", description="Judge the log of deliveries with Apache Flink."
     )
@@ -20,7 +20,7 @@ def main() -> int:
     """Run one command and return its exit code."""
     options = parser().parse_args()
     try:
-        options.run(options)
+        execute(options)
     except HeliosError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,14 +1,14 @@
 """``python -m helios.flink run|submit``: starts the job in the cluster that runs this program, or on another one.
 
 It reads HELIOS_LOG_BROKERS, HELIOS_LOG_PREFIX, HELIOS_FLOWS_FILE, HELIOS_SOURCES_FILE and HELIOS_RETENTION. It runs in
-the environment of ``flink.lock``, of which Helios itself needs msgspec only.
+the environment of ``flink.lock``, of which Helios itself needs msgspec only. ``helios flink run|submit`` has the same
+options, finds that environment, and starts this command there.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,21 +18,19 @@ from helios.flink.checkpoints import latest_checkpoint
 from helios.messages import topics
 from helios.model import retention
 from helios.reconciliation import declaration
-from helios.settings import Settings
 from helios.sources import declaration as source_declaration
-
-DEFAULT_HORIZON = timedelta(days=30)
-"""How long identities and records are stored if HELIOS_RETENTION names no days of ``ids``: the state of a stream
-processor has to end somewhere."""
 
 LATEST = "latest"
 """The value of ``--from`` that names the last checkpoint in the folder of the checkpoints."""
 
 
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Add ``run`` and ``submit``."""
+def add_commands(parser: argparse.ArgumentParser) -> Sequence[argparse.ArgumentParser]:
+    """Add ``run`` and ``submit``, and return their parsers."""
     commands = parser.add_subparsers(dest="action", required=True)
-    text = "run the job in the cluster that this program was started by (flink run, the Kubernetes operator)"
+    text = (
+        "run the job in the cluster that has started this program (flink run, the Kubernetes operator), otherwise in a "
+        "small cluster in one process, until Ctrl-C"
+    )
     run = commands.add_parser("run", help=text, description=text)
     text = "submit the job to the JobManager of a cluster, print its id, and exit"
     submit = commands.add_parser("submit", help=text, description=text)
@@ -58,7 +56,7 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
             help=f"savepoint or checkpoint to start from; {LATEST}: the last checkpoint in a file:// folder, if any",
         )
         command.add_argument(
-            "--python", default=sys.executable, help="interpreter of the TaskManagers (default: %(default)s)"
+            "--python", metavar="PATH", help="interpreter of the TaskManagers (default: the one that starts the job)"
         )
         command.add_argument(
             "--jar", action="append", default=[], help="jar of the Kafka connector, unless the cluster has it in lib/"
@@ -69,7 +67,23 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
             metavar="FILE",
             help="more properties of Kafka's Java client (TLS, SASL), one name=value per line",
         )
-        command.set_defaults(run=execute)
+    return run, submit
+
+
+def arguments_of(options: argparse.Namespace) -> list[str]:
+    """The arguments that ``add_commands`` parses to these options."""
+    named = {
+        "jobmanager": vars(options).get("jobmanager"),
+        "checkpoints": options.checkpoints,
+        "interval-ms": options.interval_ms,
+        "parallelism": options.parallelism,
+        "from": options.start,
+        "python": options.python,
+        "kafka-properties": options.kafka_properties,
+    }
+    pairs = [(name, value) for name, value in named.items() if value is not None]
+    pairs += [("jar", jar) for jar in options.jar]
+    return [options.action, *(f"--{name}={value}" for name, value in pairs)]
 
 
 def execute(options: argparse.Namespace) -> None:
@@ -81,7 +95,7 @@ def execute(options: argparse.Namespace) -> None:
     if find_spec("pyflink") is None:
         raise ConfigurationError(
             "PyFlink is not installed here. Install flink.lock into an environment of its own, and start the job with "
-            "its Python: python -m helios.flink. See docs/log.md."
+            "its Python: python -m helios.flink. See docs/flink.md."
         )
     # Only this command imports PyFlink.
     from helios.flink.job import Log, build, configuration, environment_of
@@ -92,7 +106,7 @@ def execute(options: argparse.Namespace) -> None:
     flows = declaration.load(settings.flows_file, sources=sources)
     flink = environment_of(
         configuration(
-            python=options.python,
+            python=options.python or sys.executable,
             checkpoints=options.checkpoints,
             interval_ms=options.interval_ms,
             more=_target(options),
@@ -101,7 +115,7 @@ def execute(options: argparse.Namespace) -> None:
     flink.set_parallelism(options.parallelism)
     properties = _properties(options.kafka_properties) if options.kafka_properties else {}
     log = Log(settings.log_brokers or "", topics(settings.log_prefix), properties)
-    build(flink, log, Declarations(flows, sources, _horizon(settings)))
+    build(flink, log, Declarations(flows, sources, retention.log_horizon(settings.retention)))
     name = f"helios {settings.log_prefix}"
     if options.action == "submit":
         print(flink.execute_async(name).get_job_id())
@@ -121,11 +135,6 @@ def _target(options: argparse.Namespace) -> Mapping[str, str]:
     if start:
         more["execution.state-recovery.path"] = start
     return more
-
-
-def _horizon(settings: Settings) -> timedelta:
-    horizon = retention.parse(settings.retention).ids if settings.retention else None
-    return horizon or DEFAULT_HORIZON
 
 
 def _properties(file: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pyflink.common import Configuration, Duration, SimpleStringSchema, Types, WatermarkStrategy
-from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.base import DeliveryGuarantee
 from pyflink.datastream.connectors.kafka import (
     KafkaOffsetsInitializer,
@@ -76,16 +76,12 @@ def build(environment: StreamExecutionEnvironment, log: Log, declarations: Decla
     ).uid("deliveries")
     read = _named(deliveries.process(ReadFunction(declarations), output_type=KEYED), "read")
     identified = _named(
-        read.key_by(_key, key_type=Types.STRING()).process(IdentifyFunction(declarations), output_type=KEYED),
+        _keyed(read).process(IdentifyFunction(declarations), output_type=KEYED),
         "identify",
     )
     counts = read.get_side_output(COUNTS).union(identified.get_side_output(COUNTS))
-    tally = _named(
-        counts.key_by(_key, key_type=Types.STRING()).process(TallyFunction(declarations), output_type=KEYED), "tally"
-    )
-    totals = _named(
-        tally.key_by(_key, key_type=Types.STRING()).process(TotalFunction(declarations), output_type=RECORD), "total"
-    )
+    tally = _named(_keyed(counts).process(TallyFunction(declarations), output_type=KEYED), "tally")
+    totals = _named(_keyed(tally).process(TotalFunction(declarations), output_type=RECORD), "total")
     silence = _named(
         totals.key_by(_one_key, key_type=Types.STRING()).process(
             SilenceFunction(declarations), output_type=Types.STRING()
@@ -93,9 +89,7 @@ def build(environment: StreamExecutionEnvironment, log: Log, declarations: Decla
         "silence",
     ).set_parallelism(1)
     verdicts = _named(
-        identified.key_by(_key, key_type=Types.STRING())
-        .connect(silence.broadcast(SILENT))
-        .process(JudgeFunction(declarations), output_type=RECORD),
+        _keyed(identified).connect(silence.broadcast(SILENT)).process(JudgeFunction(declarations), output_type=RECORD),
         "judge",
     )
     dead_letters = read.get_side_output(DEAD_LETTERS).union(identified.get_side_output(DEAD_LETTERS))
@@ -156,8 +150,13 @@ def _named(stream: Any, name: str) -> Any:
     return stream.name(name).uid(name)
 
 
-def _key(value: tuple[str, str]) -> str:
-    return value[0]
+def _keyed(stream: DataStream) -> KeyedStream:
+    """A stream of KEYED, by its keys. PyFlink's ``key_by`` has the same result, but calls Python for each message."""
+    by_first_column = stream._j_data_stream.keyBy(  # noqa: SLF001 - as PyFlink itself does
+        get_gateway().jvm.org.apache.flink.streaming.api.functions.python.KeyByKeySelector(),
+        Types.ROW([Types.STRING()]).get_java_type_info(),
+    )
+    return KeyedStream(by_first_column, Types.STRING(), stream)
 
 
 def _one_key(_: Any) -> str:

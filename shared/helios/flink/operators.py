@@ -30,8 +30,8 @@ from helios.reconciliation.fold import Fold
 from helios.reconciliation.record import FlowRecord
 from helios.sources.registry import Sources
 
-KEYED = Types.TUPLE([Types.STRING(), Types.STRING()])
-"""The type of a message with its key, between two tasks."""
+KEYED = Types.ROW([Types.STRING(), Types.STRING()])
+"""The type of a message with its key, between two tasks. A keyed function gets the message without the key."""
 
 RECORD = Types.ROW_NAMED(["key", "value"], [Types.STRING(), Types.STRING()])
 """The type of a message for Kafka."""
@@ -89,7 +89,7 @@ class _Function:
         if effects.dead_letter:
             yield DEAD_LETTERS, self._record(effects.dead_letter)
         if effects.counted:
-            yield COUNTS, effects.counted
+            yield COUNTS, Row(*effects.counted)
 
 
 class ReadFunction(_Function, ProcessFunction):
@@ -103,7 +103,7 @@ class ReadFunction(_Function, ProcessFunction):
         """Read a message."""
         effects = self._read(value, moment(ctx.timestamp()))
         if effects.identified:
-            yield effects.identified
+            yield Row(*effects.identified)
         yield from self._side(effects)
 
 
@@ -117,13 +117,14 @@ class IdentifyFunction(_Function, KeyedProcessFunction):
         self._known = context.get_state(ValueStateDescriptor("known", Types.STRING()))
         self._horizon = declarations.horizon // timedelta(milliseconds=1)
 
-    def process_element(self, value: tuple[str, str], ctx: Any) -> Output:
+    def process_element(self, value: str, ctx: Any) -> Output:
         """Decide what a delivery is."""
-        effects = self._identify(value[1], self._known.value())
+        effects = self._identify(value, self._known.value())
         if effects.known:
             self._known.update(effects.known)
             ctx.timer_service().register_event_time_timer(_next_hour(ctx.timestamp() + self._horizon))
-        yield from effects.evidence
+        for evidence in effects.evidence:
+            yield Row(*evidence)
         yield from self._side(effects)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Output:  # noqa: ARG002 - its signature
@@ -141,9 +142,9 @@ class JudgeFunction(_Function, KeyedBroadcastProcessFunction):
         self._judge = Judge(declarations.fold, horizon=declarations.horizon)
         self._stored = context.get_state(ValueStateDescriptor("record", Types.STRING()))
 
-    def process_element(self, value: tuple[str, str], ctx: Any) -> Output:
+    def process_element(self, value: str, ctx: Any) -> Output:
         """Add evidence to a record."""
-        record = self._judge.add(value[1], self._stored.value())
+        record = self._judge.add(value, self._stored.value())
         if record is None:
             return
         yield self._update(record)
@@ -187,10 +188,10 @@ class TallyFunction(_Function, KeyedProcessFunction):
         """Prepare the state."""
         self._pending = context.get_state(ValueStateDescriptor("pending", Types.STRING()))
 
-    def process_element(self, value: tuple[str, str], ctx: Any) -> Output:
+    def process_element(self, value: str, ctx: Any) -> Output:
         """Collect a count."""
         before = self._pending.value()
-        self._pending.update(Totals.add(value[1], before))
+        self._pending.update(Totals.add(value, before))
         if before is None:
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + FLUSH_MS)
@@ -202,7 +203,7 @@ class TallyFunction(_Function, KeyedProcessFunction):
         count = self._pending.value()
         if count is not None:
             self._pending.clear()
-            yield Totals.key(count), count
+            yield Row(Totals.key(count), count)
 
 
 class TotalFunction(_Function, KeyedProcessFunction):
@@ -212,13 +213,12 @@ class TotalFunction(_Function, KeyedProcessFunction):
         """Prepare the state."""
         self._total = context.get_state(ValueStateDescriptor("total", Types.STRING()))
 
-    def process_element(self, value: tuple[str, str], ctx: Any) -> Output:
+    def process_element(self, value: str, ctx: Any) -> Output:
         """Add a count."""
-        key, count = value
-        total = Totals.add(count, self._total.value())
+        total = Totals.add(value, self._total.value())
         self._total.update(total)
         ctx.timer_service().register_event_time_timer(milliseconds_after(Totals.forget_at(total)))
-        yield self._record((key, total))
+        yield self._record((Totals.key(total), total))
 
     def on_timer(self, timestamp: int, ctx: Any) -> Output:  # noqa: ARG002 - its signature
         """Forget the minute."""

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -23,8 +24,8 @@ from helios.messages import (
     encode_verdict,
     verdict_key,
 )
-from helios.model.counts import MinuteCount
-from helios.model.events import Delivery, Event, Fault, Outcome
+from helios.model.counts import Count, MinuteCount
+from helios.model.events import Delivery, Event, Fault, Outcome, Status
 from helios.model.sources import Source
 from helios.normalise.replay_marks import is_replay
 from helios.reconciliation.evidence import EvidenceSet
@@ -32,7 +33,7 @@ from helios.reconciliation.fold import Fold, is_same_record
 from helios.reconciliation.record import FlowKey, FlowRecord
 from helios.reconciliation.silence import LOOKBACK
 from helios.services.identity import KnownEvent, classify, decode_known, encode_known, known
-from helios.services.outcomes import dead_letters_of, tally
+from helios.services.outcomes import dead_letters_of, source_of
 from helios.services.reading import fault_of, internal_error_rejection, read_message
 from helios.sources.registry import CLOUDS, Sources
 
@@ -56,7 +57,7 @@ class Effects(NamedTuple):
         identified: the event with its identity, for ``Identify``; None if the delivery ends here.
         event: the new event, as the key and value of a message.
         evidence: the evidence by instance.
-        dead_letter: the dead dead_letter, as the key and value of a message.
+        dead_letter: the dead letter, as the key and value of a message.
         counted: the count of the delivery, with the key of its part.
         known: what is known of the identity from now on; None: no more than before.
     """
@@ -75,12 +76,15 @@ class Identified(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         event: the event in it.
         replayed: whether Helios itself has sent it.
-        message: the message of the log: the dead dead_letter of a contradiction has its body.
+        accept: see ``DeliveryMessage``.
+        message: the message of the log as it is there: the dead letter of a contradiction has its body. It is rarely
+            needed, and so neither decoded nor encoded on the way.
     """
 
     event: Event
     replayed: bool
-    message: DeliveryMessage
+    accept: bool
+    message: msgspec.Raw
 
 
 class InstanceEvidence(msgspec.Struct, frozen=True, array_like=True):
@@ -104,7 +108,7 @@ class Read:
         self._sources = sources
 
     def __call__(self, value: str, at: datetime) -> Effects:
-        """The event in a message, or the dead dead_letter that it becomes. A heartbeat has no effects.
+        """The event in a message, or the dead letter that it becomes. A heartbeat has no effects.
 
         Args:
             value: the value of a message of ``deliveries``.
@@ -123,7 +127,8 @@ class Read:
         if isinstance(reading.content, Fault):
             return _rejected(replace(reading.delivery, fault=reading.content))
         event = reading.content
-        identified = Identified(event, is_replay(reading.delivery), message)
+        raw = msgspec.Raw(value.encode())
+        identified = Identified(event, is_replay(reading.delivery), message.accept, raw)
         return Effects(identified=(identity_key(event), _encode(identified).decode()))
 
 
@@ -150,13 +155,13 @@ class Identify:
     def __call__(self, identified: str, known_before: str | None) -> Effects:
         """What follows from a delivery, given what is known of its identity."""
         item = _decode_identified(identified)
-        event, message = item.event, item.message
+        event = item.event
         try:
             original = None if known_before is None else decode_known(known_before)
-            outcome = classify(event, original, horizon=None if message.accept else self._horizon)
+            outcome = classify(event, original, horizon=None if item.accept else self._horizon)
             return self._effects(item, outcome, known(event) if outcome.status == "stored" else None)
         except DEFECTS as defect:
-            delivery = delivery_of(message, self._sources)
+            delivery = self._delivery(item)
             return _rejected(replace(delivery, fault=fault_of(internal_error_rejection(delivery, defect))))
 
     def _effects(self, item: Identified, outcome: Outcome, known_now: KnownEvent | None) -> Effects:
@@ -164,7 +169,7 @@ class Identify:
         is_evidence = outcome.status != "rejected" and not (item.replayed and outcome.status == "duplicate")
         evidence = self._fold.evidence([event]) if is_evidence else {}
         dead_letters = (
-            dead_letters_of([delivery_of(item.message, self._sources)], [outcome])
+            dead_letters_of([self._delivery(item)], [outcome])
             if outcome.status in {"contradictory", "rejected"}
             else []
         )
@@ -178,9 +183,14 @@ class Identify:
                 ((dead_letter.fingerprint, encode_dead_letter(dead_letter).decode()) for dead_letter in dead_letters),
                 None,
             ),
-            counted=_count(_bare(event), outcome, shard=event.digest),
+            counted=_count(event.received_at, event.source, event.type, outcome.status, shard=event.digest),
             known=encode_known(known_now).decode() if known_now else None,
         )
+
+    def _delivery(self, item: Identified) -> Delivery:
+        message = decode_delivery(bytes(item.message))
+        assert isinstance(message, DeliveryMessage)  # noqa: S101 - ``Read`` has seen that; for mypy
+        return delivery_of(message, self._sources)
 
 
 class Judge:
@@ -323,22 +333,27 @@ def _foreign(value: str, at: datetime, error: Exception) -> Delivery:
 
 
 def _rejected(delivery: Delivery) -> Effects:
-    """The dead dead_letter of a delivery with a fault."""
+    """The dead letter of a delivery with a fault."""
     fault = delivery.fault
     assert fault  # noqa: S101 - the callers set it; for mypy
     outcome = Outcome(status="rejected", reason=fault.reason, field=fault.field, http_status=fault.status)
     (dead_letter,) = dead_letters_of([delivery], [outcome])
     return Effects(
         dead_letter=(dead_letter.fingerprint, encode_dead_letter(dead_letter).decode()),
-        counted=_count(delivery, outcome, shard=dead_letter.fingerprint),
+        counted=_count(
+            delivery.received_at, source_of(delivery, None), "", outcome.status, shard=dead_letter.fingerprint
+        ),
     )
 
 
-def _bare(event: Event) -> Delivery:
-    """A delivery with what counting a readable one needs."""
-    return Delivery(channel="webhook", body=b"", received_at=event.received_at)
+def _count(received_at: datetime, source: Source, type_: str, status: Status, *, shard: str) -> KeyedText:
+    key, count = _count_of(received_at.replace(second=0, microsecond=0), source, type_, status)
+    return f"{int(shard[:8], 16) % SHARDS}/{key}", count
 
 
-def _count(delivery: Delivery, outcome: Outcome, *, shard: str) -> KeyedText:
-    (count,) = tally([delivery], [outcome])
-    return f"{int(shard[:8], 16) % SHARDS}/{count_key(count)}", encode_count(count).decode()
+@lru_cache(maxsize=4096)
+def _count_of(minute: datetime, source: Source, type_: str, status: Status) -> KeyedText:
+    """The key and the text of a count of one delivery: the deliveries of a minute share few of them."""
+    count = Count(minute=minute, source=source, type=type_)
+    setattr(count, status, 1)
+    return count_key(count), encode_count(count).decode()

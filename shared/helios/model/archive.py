@@ -9,9 +9,11 @@ import msgspec
 
 from helios.model.sources import Source
 
-IndexedField = Literal["order_id", "customer_id"]
+IndexedField = Literal["order_id", "customer_id", "id"]
 INDEXED_FIELDS: tuple[IndexedField, ...] = ("order_id", "customer_id")
 """The fields by which the manifest finds the files of an event."""
+LOG_INDEXED_FIELDS: tuple[IndexedField, ...] = (*INDEXED_FIELDS, "id")
+"""Those of events that were archived from the log: Postgres does not know when an id was received."""
 
 _HALF = 1 << 64
 
@@ -61,6 +63,7 @@ class ArchiveFile(msgspec.Struct, frozen=True, kw_only=True):
         bytes: the size of the file.
         sha256: of the file, 64 hex digits.
         verified_at: when the file was read back and compared; None: it is being written, and no reader uses it.
+        from_log: whether its events were archived from the log, and are not in Postgres.
     """
 
     path: str
@@ -72,6 +75,7 @@ class ArchiveFile(msgspec.Struct, frozen=True, kw_only=True):
     last_received_at: datetime
     sha256: str
     verified_at: datetime | None = None
+    from_log: bool = False
 
 
 class IndexEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +112,8 @@ class FileFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         field: with ``value``, only files in which an event may have this value.
-        only_archived: only files of days that are in no partition of Postgres.
+        only_archived: only files whose events are not in Postgres: of days that are in no partition, and of the log.
+        from_log: only files of the log.
     """
 
     source: Source | None = None
@@ -117,6 +122,7 @@ class FileFilter(msgspec.Struct, frozen=True, kw_only=True):
     field: IndexedField | None = None
     value: str | None = None
     only_archived: bool = False
+    from_log: bool = False
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -1,13 +1,15 @@
 """The archive: its manifest, the object store, and the files."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
 from helios.model.archive import ArchiveFile, Contents, FileFilter, LocalFile
+from helios.model.events import Event, Key
 from helios.model.sources import Source
+from helios.ports.log import Partition, Progress
 
 
 class ObjectStore(Protocol):
@@ -45,6 +47,26 @@ class ArchiveFormat(Protocol):
             Retryable: Postgres or the archive can't be read.
         """
 
+    def write_events(
+        self, source: Source, day: date, events: Sequence[Event], name: str, folder: Path
+    ) -> list[LocalFile]:
+        """Write events of the log, which were received from one source on one UTC day.
+
+        Args:
+            source: their source.
+            day: their day.
+            events: the events.
+            name: the beginning of the names of the files. The same events of the log have the same name.
+            folder: an empty folder for the new files.
+        """
+
+    def merge(self, files: Sequence[ArchiveFile], folder: Path) -> list[LocalFile]:
+        """Write files of one source and day again as one, with each event once.
+
+        Raises:
+            Retryable: the archive can't be read.
+        """
+
     def contents(self, file: Path) -> Contents | None:
         """What a file on this machine contains; None if it is not a readable file of events."""
 
@@ -71,13 +93,42 @@ class ArchiveTurn(Protocol):
         """What Postgres has of one day, by source."""
 
     def files(self, day: date, source: Source) -> list[ArchiveFile]:
-        """The verified files of one day and source."""
+        """The verified files of one day and source whose events come from Postgres."""
+
+    def mergeable(self, *, bytes_below: int, over_before: date, number: int) -> list[ArchiveFile]:
+        """The small files of the log of one source and day, if there are several; otherwise none.
+
+        Args:
+            bytes_below: a file of fewer bytes is small.
+            over_before: two files of an earlier day are merged.
+            number: as many of a later day are merged.
+        """
+
+    def erased(self, keys: Collection[Key]) -> set[Key]:
+        """The identities among these that were erased."""
 
     def begin(self, files: Sequence[ArchiveFile]) -> None:
         """List files that are about to be written. A run that finds them unverified removes them."""
 
-    def complete(self, files: Sequence[LocalFile], *, replaced: Sequence[str] = (), now: datetime) -> None:
-        """Make files readable, and those that they replace unreadable, in one transaction."""
+    def complete(
+        self,
+        files: Sequence[LocalFile],
+        *,
+        replaced: Sequence[str] = (),
+        read: Mapping[Partition, Progress] | None = None,
+        now: datetime,
+    ) -> None:
+        """Make files readable, and those that they replace unreadable, in one transaction.
+
+        Args:
+            files: the new files.
+            replaced: the paths of the old ones.
+            read: how far the log is read with the new files.
+            now: the time.
+
+        Raises:
+            ConflictError: an offset is not where ``read`` begins. Nothing was changed.
+        """
 
     def finish_day(self, day: date, now: datetime) -> None:
         """Record that a day has been compared with the archive."""

@@ -138,6 +138,9 @@ class LogWriter(Protocol):
                 the partition.
         """
 
+    def begin_archive(self, progress: Mapping[Partition, Progress]) -> None:
+        """Begin to let the archive read the log from ``since`` of each partition on, unless it has begun before."""
+
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
         """Begin to take counts of all deliveries so far; the result is what they add to the known ones.
 

@@ -19,13 +19,25 @@ class RetentionStore(Protocol):
     def expired_partitions(self, before: datetime) -> Sequence[str]:
         """The names of the partitions whose events were all received before a time, the oldest first."""
 
+    def compare_partition(self, name: str) -> None:
+        """Read all events of a partition, and record that the archive has them.
+
+        The record holds until the partition or its files in the archive change. Until then, this returns at once.
+
+        Args:
+            name: one of ``expired_partitions``.
+
+        Raises:
+            Rejected: the archive lacks events of the partition.
+        """
+
     def drop_partition(self, name: str, *, archived: bool) -> None:
         """Drop a partition, while events are stored in the others.
 
         Args:
             name: one of ``expired_partitions``.
-            archived: drop it only if the archive has all of its events.
+            archived: drop it only if a record of ``compare_partition`` holds.
 
         Raises:
-            Rejected: the archive lacks events of the partition.
+            Rejected: no record holds. The partition is as before.
         """

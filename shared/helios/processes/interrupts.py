@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable
+from threading import Thread
 from types import FrameType
 from typing import NoReturn
 
@@ -36,6 +38,27 @@ def raise_on_the_first() -> None:
     """
     for number in SIGNALS:
         signal.signal(number, _raise)
+
+
+def close_on_sigterm(close: Callable[[], None]) -> None:
+    """Close something in a thread before SIGTERM ends the process.
+
+    The main thread may wait within C code, as Lambda's does for its next call: Python then runs no handler of a signal.
+    """
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+
+    def wait() -> None:
+        while os.read(read_end, 1) != bytes([signal.SIGTERM]):
+            pass
+        try:
+            close()
+        finally:
+            os._exit(128 + signal.SIGTERM)
+
+    Thread(target=wait, name="close-on-sigterm", daemon=True).start()
 
 
 def _raise(number: int, _frame: FrameType | None) -> NoReturn:

@@ -54,10 +54,9 @@ def require_free(port: int, *, service: str, setting: str, host: str = HOST) -> 
             raise PortTaken(
                 f"Port {port} of {host}, which {service} needs, can't be used ({error.strerror}). Choose another."
             ) from error
-        holder = _holder(port)
-        reason = f"in use by {holder}" if holder else f"in use ({error.strerror})"
+        holder = _holder(port) or "another process"
         raise PortTaken(
-            f"Port {port}, which {service} needs, is {reason}. Stop that process, or set {setting} to another port."
+            f"Port {port}, which {service} needs, is in use by {holder}. Stop it, or set {setting} to another port."
         ) from error
 
 

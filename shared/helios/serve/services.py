@@ -127,6 +127,10 @@ def rows(
             "projector", _python("helios", "projector"), env=settings, ready=lambda: True, log=log("projector")
         )
         table.append(Service("projector", projector, needs=("migrations",), restarts=True))
+        if settings.get("HELIOS_EVENT_STORE") == "archive":
+            command = _python("helios", "archive", "run", "--from-log")
+            archive = Command("archive", command, env=settings, ready=lambda: True, log=log("archive"))
+            table.append(Service("archive", archive, needs=("migrations",), restarts=True))
     return table
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from helios.model.archive import ArchiveFile, Contents, FileFilter, Finding, Loc
 from helios.model.sources import Source
 from helios.ports.archive import ArchiveFormat, ArchiveTurn, Manifest, ObjectStore
 from helios.ports.leases import PATIENCE_SECONDS
+from helios.ports.log import Partition, Progress
 
 log = logging.getLogger("helios.archive")
 
@@ -137,12 +138,26 @@ class Archive:
         return len(paths)
 
     def store(
-        self, turn: ArchiveTurn, files: Sequence[LocalFile], *, replaced: Sequence[str] = (), now: datetime
+        self,
+        turn: ArchiveTurn,
+        files: Sequence[LocalFile],
+        *,
+        replaced: Sequence[str] = (),
+        read: Mapping[Partition, Progress] | None = None,
+        now: datetime,
     ) -> None:
         """List files, write them, read them back, and make them readable in place of those that they replace.
 
+        Args:
+            turn: changes the manifest.
+            files: the new files.
+            replaced: the paths of the old ones.
+            read: how far the log is read with the new files.
+            now: the time.
+
         Raises:
             Retryable: a file differs from what was written, or the archive can't be reached. No new file is readable.
+            ConflictError: as ``ArchiveTurn.complete``. No new file is readable.
         """
         turn.begin([file.entry for file in files])
         for file in files:
@@ -152,7 +167,7 @@ class Archive:
             if reason := self._difference(file.entry, copy):
                 raise Retryable(f"Archive: {file.entry.path} {reason}. The next run writes it again.")
             copy.unlink()
-        turn.complete(files, replaced=replaced, now=now)
+        turn.complete(files, replaced=replaced, read=read, now=now)
 
     def _copy(self, turn: ArchiveTurn, source: Source, day: date, hot: Contents, now: datetime) -> list[ArchiveFile]:
         """Copy the events of one source and day that are not in the archive yet."""

@@ -63,14 +63,18 @@ class Effects(NamedTuple):
 class Projector:
     """Writes batches of messages into a store."""
 
-    def __init__(self, topics: Topics, *, store: EventStore, notifier: Notifier | None = None) -> None:
+    def __init__(
+        self, topics: Topics, *, store: EventStore, notifier: Notifier | None = None, stores_events: bool = True
+    ) -> None:
         """Take what it needs.
 
         Args:
             topics: the names of the topics.
             store: holds the events, the flow instances and the rest.
             notifier: notified of new frames; None: the relay finds the frames at its next turn.
+            stores_events: False: events are only in the archive, which reads them from the log itself.
         """
+        self._stores_events = stores_events
         self._topics = topics
         self._store = store
         self._notifier = notifier
@@ -130,7 +134,11 @@ class Projector:
         effects = self._read(messages)
         work.log.advance(progress)
         # Sorted, because writers of the same keys in different order deadlock.
-        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events)])
+        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events)] * self._stores_events)
+        if not self._stores_events:
+            work.log.begin_archive(
+                {place: moved for place, moved in progress.items() if place[0] == self._topics.events}
+            )
         added = work.log.raise_counts(effects.counts)
         changes = _write_records(effects.records, work)
         flow_counts = changes.counts
@@ -139,11 +147,12 @@ class Projector:
             work.dead_letters.add(dead_letters)
             flow_counts = [*flow_counts, *cause_counts(dead_letters)]
         counts, new = added.result(), inserted.result()
-        stored = [event for key, event in effects.events.items() if key in new]
+        shown = [event for key, event in effects.events.items() if key in new or not self._stores_events]
+        stored = shown if self._stores_events else []  # of others, no consumer of the stream could read the payload
         work.balances.declare(manifests_of(stored))
         work.balances.repeat(_repeats(counts))
-        if counts or stored or changes.flows or flow_counts:
-            frame = Frame(counts=counts, events=summaries(stored), flows=changes.flows, flow_statuses=changes.statuses)
+        if counts or shown or changes.flows or flow_counts:
+            frame = Frame(counts=counts, events=summaries(shown), flows=changes.flows, flow_statuses=changes.statuses)
             work.stream.publish(frame, stored, flow_counts)
 
     def _read(self, messages: Sequence[LogMessage]) -> Effects:

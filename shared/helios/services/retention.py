@@ -45,17 +45,20 @@ class RetentionJob:
     def drop_expired(self, now: datetime) -> list[str]:
         """Drop the partitions whose events are all older than their limit, and return their names.
 
-        A partition of which the archive lacks an event stays, and the log says why.
+        Each is compared with the archive before, unless an earlier comparison still holds. A partition of which the
+        archive lacks an event stays, and the log says why.
 
         Raises:
             Retryable: the store can't be reached. The next run does the rest.
         """
         if not (limit := self._retention.payloads):
             return []
-        dropped = []
+        dropped, archived = [], self._retention.events is not None
         for name in self._store.expired_partitions(now - limit):
             try:
-                self._store.drop_partition(name, archived=self._retention.events is not None)
+                if archived:
+                    self._store.compare_partition(name)
+                self._store.drop_partition(name, archived=archived)
             except Rejected as fault:
                 log.warning("expired partition is not dropped", extra={"partition": name, "reason": fault.reason})
             else:

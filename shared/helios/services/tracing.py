@@ -20,16 +20,15 @@ def traced(store: Callable[[], list[Outcome]], deliveries: Sequence[Delivery], t
         span = BatchSpan(started_ns=started, ended_ns=time.time_ns(), deliveries=len(deliveries), error=reason)
         tracer.record(span)
         raise
+    attributes = [event.attributes for outcome in outcomes if (event := outcome.event) and event.attributes]
+    attributes += [{"traceparent": delivery.traceparent} for delivery in deliveries if delivery.traceparent]
     tracer.record(
         BatchSpan(
             started_ns=started,
             ended_ns=time.time_ns(),
             deliveries=len(deliveries),
             outcomes=Counter([outcome.status for outcome in outcomes]),
-            attributes=[
-                *(outcome.event.attributes for outcome in outcomes if outcome.event and outcome.event.attributes),
-                *({"traceparent": delivery.traceparent} for delivery in deliveries if delivery.traceparent),
-            ],
+            attributes=attributes,
         )
     )
     return outcomes

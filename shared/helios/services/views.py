@@ -177,10 +177,11 @@ class View:
         if flow not in self.declarations:
             return None
         stored_record = self._flows.flow((flow, key))
-        instance = stored_record or self._rebuilt(flow, key)
+        instance, stored = (stored_record, []) if stored_record else self._rebuilt(flow, key)
         if instance is None:
             return None
-        stored = self._reader.find({item.key for item in instance.evidence_set.items})
+        keys = {item.key for item in instance.evidence_set.items}
+        stored = self._reader.find(keys) if stored_record else [event for event in stored if event.key in keys]
         events = [self._shown(event) for event in stored if self._limits.allows(event.source, event.type)]
         return FlowInstanceDetails(
             **msgspec.structs.asdict(self._instance(instance, self._resolutions.resolutions([(flow, key)]))),
@@ -216,8 +217,10 @@ class View:
         url = self._trace_url.replace(TRACE_ID, context.trace_id) if self._trace_url else None
         return msgspec.structs.replace(masked, trace=Trace(id=context.trace_id, url=url))
 
-    def _rebuilt(self, flow: str, key: str) -> FlowRecord | None:
+    def _rebuilt(self, flow: str, key: str) -> tuple[FlowRecord | None, Sequence[Event]]:
         """The record of an instance that retention has removed: what follows from its events, hot or archived.
+
+        The events come with it: they would not be found by their identities if retention has removed these too.
 
         Only settled instances are removed, so that its deadline has passed. An event belongs to an instance by the
         flow's own key; it is found by its order.
@@ -226,9 +229,9 @@ class View:
         extractor = EvidenceExtractor([self._evaluators[flow].flow])
         evidence = [item.evidence for event in events for item in extractor.extract(event) if item.key == key]
         if not evidence:
-            return None
+            return None, []
         evidence_set = self._evaluators[flow].merge([EvidenceSet(items=[item]) for item in evidence])
-        return record(self._evaluators[flow], key, evidence_set, now=AFTER, version=1)
+        return record(self._evaluators[flow], key, evidence_set, now=AFTER, version=1), events
 
     def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
         """The sums of the instances of one flow, or of all that the caller may see; see ``FlowReader``."""

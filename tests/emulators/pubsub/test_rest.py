@@ -6,11 +6,13 @@ import socket
 import urllib.error
 import urllib.request
 
+import grpc
 import pytest
 from google.api_core.exceptions import NotFound
 from google.auth.credentials import AnonymousCredentials
-from google.pubsub_v1 import PublisherClient, SubscriberClient, types
+from google.pubsub_v1 import PublisherClient, SchemaServiceClient, SubscriberClient, types
 from google.pubsub_v1.services.publisher.transports import PublisherRestTransport
+from google.pubsub_v1.services.schema_service.transports import SchemaServiceGrpcTransport
 from google.pubsub_v1.services.subscriber.transports import SubscriberRestTransport
 
 from helios.processes.ports import HOST
@@ -89,6 +91,15 @@ def test_a_body_that_does_not_fit_is_invalid(emulator, project, body):
     code, answer = call(emulator, "PUT", f"/v1/projects/{project}/subscriptions/orders", body)
 
     assert (code, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+def test_a_project_without_schemas_has_an_empty_list_of_them(emulator, project):
+    schemas = SchemaServiceGrpcTransport(channel=grpc.insecure_channel(f"{HOST}:{emulator.port}"))
+    with SchemaServiceClient(transport=schemas) as client:
+        assert list(client.list_schemas(parent=f"projects/{project}")) == []
+
+    status, answer = call(emulator, "GET", f"/v1/projects/{project}/schemas")
+    assert (status, answer.get("schemas", [])) == (200, [])
 
 
 def test_a_method_that_is_not_imitated_is_unimplemented(helios_emulator, project):

@@ -1,6 +1,6 @@
 import { useState, type ReactNode } from "react";
 
-import { count, localMinute } from "@/lib/format";
+import { count, localMinute, minuteOfDay } from "@/lib/format";
 import { cx } from "@/ui/class-names";
 import { Notice } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
@@ -16,6 +16,8 @@ const CHOICES = [
 ] as const;
 
 const COLUMNS = ["published", "stored", "duplicate", "rejected", "missing", "extra"] as const;
+/** The columns that a narrow screen has no room for. */
+const WIDE_ONLY: readonly string[] = ["duplicate", "rejected", "extra"];
 
 /** What was published and what arrived, by minute, source and type. Nothing is shown if no producer sends manifests. */
 export default function Balances(): ReactNode {
@@ -51,7 +53,7 @@ function Table({ rows }: { rows: Balance[] }): ReactNode {
           <th className="py-1.5 pr-3 font-medium">source</th>
           <th className="py-1.5 pr-3 font-medium">type</th>
           {COLUMNS.map((name) => (
-            <th key={name} className="py-1.5 pl-3 text-right font-medium">
+            <th key={name} className={cx("py-1.5 pl-3 text-right font-medium", WIDE_ONLY.includes(name) && "max-sm:hidden")}>
               {name}
             </th>
           ))}
@@ -61,7 +63,10 @@ function Table({ rows }: { rows: Balance[] }): ReactNode {
       <tbody>
         {rows.map((row) => (
           <tr key={`${row.minute} ${row.source} ${row.type}`} className="border-t border-line">
-            <td className="py-1.5 pr-3">{localMinute(Date.parse(row.minute))}</td>
+            <td className="py-1.5 pr-3 whitespace-nowrap">
+              <span className="sm:hidden">{minuteOfDay(Date.parse(row.minute))}</span>
+              <span className="max-sm:hidden">{localMinute(Date.parse(row.minute)).replace("T", " ")}</span>
+            </td>
             <td className="py-1.5 pr-3">
               <SourceBadge source={row.source} />
             </td>
@@ -69,7 +74,11 @@ function Table({ rows }: { rows: Balance[] }): ReactNode {
             {COLUMNS.map((name) => (
               <td
                 key={name}
-                className={cx("py-1.5 pl-3 text-right", name === "missing" && row.missing > 0 && "font-semibold text-bad")}
+                className={cx(
+                  "py-1.5 pl-3 text-right",
+                  WIDE_ONLY.includes(name) && "max-sm:hidden",
+                  name === "missing" && row.missing > 0 && "font-semibold text-bad",
+                )}
               >
                 {number(row, name)}
               </td>

@@ -152,11 +152,13 @@ run "no_spans_by_default" {
 run "the_functions_send_spans_to_a_collector" {
   variables {
     otlp_url    = "https://collector.example.org:4318"
+    settings    = { OPENTELEMETRY_COLLECTOR_CONFIG_URI = "/opt/collector.yaml" }
+    otlp_layer  = "arn:aws:lambda:eu-central-1:123456789012:layer:collector:1"
     otlp_secret = "authorization=Bearer%20a-token-of-the-collector" # pragma: allowlist secret
   }
 
   assert {
-    condition     = local.runtime_environment["HELIOS_OTLP_URL"] == var.otlp_url && local.runtime_environment["HELIOS_OTLP_RESOURCE"] == "service.name=helios,cloud.provider=aws"
+    condition     = local.runtime_environment["OPENTELEMETRY_COLLECTOR_CONFIG_URI"] == "/opt/collector.yaml" && local.runtime_environment["HELIOS_OTLP_URL"] == var.otlp_url && local.runtime_environment["HELIOS_OTLP_RESOURCE"] == "service.name=helios,cloud.provider=aws"
     error_message = "The functions must know the collector, and name their cloud."
   }
 
@@ -168,6 +170,11 @@ run "the_functions_send_spans_to_a_collector" {
   assert {
     condition     = local.otlp_ports == tolist([4318])
     error_message = "The functions must be able to reach the collector's port."
+  }
+
+  assert {
+    condition     = toset([for name, function in module.function : name if contains(function.layers, var.otlp_layer)]) == toset(["api", "ingest", "replay"])
+    error_message = "The functions that store batches must have the layer, and no others."
   }
 }
 

@@ -261,3 +261,24 @@ run "headers_without_a_collector" {
 
   expect_failures = [var.otlp_secret]
 }
+
+run "a_layer_without_its_version" {
+  command = plan
+
+  variables {
+    otlp_url   = "http://localhost:4318"
+    otlp_layer = "arn:aws:lambda:eu-central-1:123456789012:layer:collector"
+  }
+
+  expect_failures = [var.otlp_layer]
+}
+
+run "a_layer_without_a_collector_s_address" {
+  command = plan
+
+  variables {
+    otlp_layer = "arn:aws:lambda:eu-central-1:123456789012:layer:collector:1"
+  }
+
+  expect_failures = [var.otlp_layer]
+}

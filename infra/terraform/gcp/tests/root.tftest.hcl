@@ -189,7 +189,7 @@ run "an_instance_has_a_thread_for_each_concurrent_request" {
 
   assert {
     condition     = !google_cloudfunctions2_function.this.service_config[0].all_traffic_on_latest_revision
-    error_message = "A new revision must get no calls before its release."
+    error_message = "An update must leave the calls where they are."
   }
 
   assert {

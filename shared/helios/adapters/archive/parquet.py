@@ -2,14 +2,16 @@
 
 import hashlib
 import importlib.util
+import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 from msgspec.structs import replace
 from obstore.store import ObjectStore
 
@@ -19,6 +21,7 @@ from helios.adapters.postgres.events import event_from_row
 from helios.errors import ConfigurationError, Retryable
 from helios.model.archive import (
     INDEXED_FIELDS,
+    LOG_INDEXED_FIELDS,
     ArchiveFile,
     Contents,
     IndexedField,
@@ -41,6 +44,9 @@ BITS = ((256, 0), (4096, 4), (65_536, 8))
 """How many bits select a bucket of the index, by the number of values in the file; 12 for more. A bucket then has some
 256 values, or a kilobyte."""
 MOST_BITS = 12
+
+NAME_DIGITS = 32
+"""How many hex digits of a SHA-256 name a file."""
 
 MEMORY = "1GB"
 """The most memory that DuckDB uses in a process; it writes what does not fit to a temporary folder."""
@@ -89,11 +95,21 @@ FROM (SELECT {_HASH} AS hash FROM read_parquet(?, hive_partitioning = false))
 """  # noqa: S608 - only constants are filled in
 
 
-_EXTENT = f"""
-SELECT epoch_us(min(received_at)), epoch_us(max(received_at)),
-       {", ".join(f"count(DISTINCT {field})" for field in INDEXED_FIELDS)}
+_EXTENT = """
+SELECT epoch_us(min(received_at)), epoch_us(max(received_at)), {counts}
 FROM read_parquet(?)
-"""  # noqa: S608 - only constants are filled in
+"""
+
+MAX_LINE_BYTES = 1 << 28
+"""The longest line of a temporary file: bodies have up to 32 MB, and more as text of JSON."""
+
+_LINES = f"""
+SELECT {COLUMNS.replace("time, received_at", "make_timestamptz(time) AS time, make_timestamptz(received_at) AS received_at")}
+FROM read_json({{file}}, format = 'newline_delimited', maximum_object_size = {MAX_LINE_BYTES}, columns = {{columns}})
+ORDER BY {IN_ORDER}
+"""  # noqa: E501, S608 - a list of columns; only constants and the name of a temporary file are filled in
+
+_LINE_TYPES = {name: "BIGINT" if name.strip() in {"time", "received_at"} else "VARCHAR" for name in COLUMNS.split(", ")}
 
 
 @contextmanager
@@ -194,13 +210,33 @@ class ParquetFormat:
             query = f"SELECT {COLUMNS} FROM ({query}) ORDER BY {IN_ORDER}"  # noqa: S608 - the same
         return self.write_query(query, source, day, folder)
 
+    def write_events(
+        self, source: Source, day: date, events: Sequence[Event], name: str, folder: Path
+    ) -> list[LocalFile]:
+        """Write events of the log, which were received from one source on one UTC day."""
+        with tempfile.NamedTemporaryFile(prefix="helios-archive-", suffix=".ndjson") as lines:
+            lines.writelines(msgspec.json.encode(_line(event)) + b"\n" for event in events)
+            lines.flush()
+            query = _LINES.format(file=literal(lines.name), columns=_LINE_TYPES)
+            return self.write_query(query, source, day, folder, from_log=True, name=name)
+
+    def merge(self, files: Sequence[ArchiveFile], folder: Path) -> list[LocalFile]:
+        """Write files of one source and day again as one, with each event once."""
+        query = f"""
+            SELECT {COLUMNS} FROM read_parquet({self._database.urls(files)}, hive_partitioning = false)
+            QUALIFY row_number() OVER (PARTITION BY source, producer, id ORDER BY received_at) = 1 ORDER BY {IN_ORDER}
+        """  # noqa: S608 - only constants are filled in
+        # Not by the content: if the others have only copies of its events, that is the content of one of the files.
+        name = hashlib.sha256("\n".join(file.path for file in files).encode()).hexdigest()[:NAME_DIGITS]
+        return self.write_query(query, files[0].source, files[0].day, folder, from_log=True, name=name)
+
     def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
         """Write a file again, without the events that a selector finds; no file if nothing is left."""
         query = (
             f"SELECT {COLUMNS} FROM read_parquet({self._database.urls([file])}, hive_partitioning = false)"  # noqa: S608 - the selector is escaped
             f" WHERE ({condition_of(selector)}) IS NOT TRUE ORDER BY {IN_ORDER}"
         )
-        return self.write_query(query, file.source, file.day, folder)
+        return self.write_query(query, file.source, file.day, folder, from_log=file.from_log)
 
     def matching(self, file: ArchiveFile, selector: Selector) -> list[Event]:
         """The events of a file that a selector finds."""
@@ -229,8 +265,26 @@ class ParquetFormat:
             while rows := cursor.fetchmany(FETCH_ROWS):
                 yield from rows
 
-    def write_query(self, query: str, source: Source, day: date, folder: Path) -> list[LocalFile]:
-        """Write what a query of DuckDB gives, in the order of COLUMNS, as files of one source and day."""
+    def write_query(
+        self,
+        query: str,
+        source: Source,
+        day: date,
+        folder: Path,
+        *,
+        from_log: bool = False,
+        name: str | None = None,
+    ) -> list[LocalFile]:
+        """Write what a query of DuckDB gives, in the order of COLUMNS, as files of one source and day.
+
+        Args:
+            query: the query.
+            source: the source of the events.
+            day: the UTC day of their receipt.
+            folder: an empty folder for the files.
+            from_log: whether Postgres does not have the events.
+            name: the beginning of the names of the files; None: of their SHA-256.
+        """
         cursor = self._database.cursor()
         with translate_errors():
             cursor.execute(
@@ -238,13 +292,14 @@ class ParquetFormat:
                 f" STRING_DICTIONARY_PAGE_SIZE_LIMIT {DICTIONARY_BYTES}, DICTIONARY_SIZE_LIMIT {ROW_GROUP_ROWS},"
                 f" FILE_SIZE_BYTES '{FILE_SIZE}', OVERWRITE)"
             )
-            return [
+            described = [
                 local
                 for location in sorted(folder.glob("*.parquet"))
-                if (local := self._described(location, source, day))
+                if (local := self._described(location, source, day, from_log=from_log))
             ]
+        return [_named(local, f"{name}-{number}") for number, local in enumerate(described)] if name else described
 
-    def _described(self, location: Path, source: Source, day: date) -> LocalFile | None:
+    def _described(self, location: Path, source: Source, day: date, *, from_log: bool) -> LocalFile | None:
         """The file with its line in the manifest; None if it has no row."""
         cursor = self._database.cursor()
         stored = self.contents(location)
@@ -252,11 +307,13 @@ class ParquetFormat:
             raise Retryable(f"Archive: DuckDB can't read {location.name}, which it has just written.")
         if not stored.rows:
             return None
-        first, last, *distinct = cursor.execute(_EXTENT, [str(location)]).fetchone() or ()
+        fields = LOG_INDEXED_FIELDS if from_log else INDEXED_FIELDS
+        extent = _EXTENT.format(counts=", ".join(f"count(DISTINCT {field})" for field in fields))
+        first, last, *distinct = cursor.execute(extent, [str(location)]).fetchone() or ()
         with location.open("rb") as content:
             sha256 = hashlib.file_digest(content, "sha256").hexdigest()
         entry = ArchiveFile(
-            path=f"source={source}/day={day}/{sha256[:32]}.parquet",
+            path=f"source={source}/day={day}/{sha256[:NAME_DIGITS]}.parquet",
             source=source,
             day=day,
             contents=stored,
@@ -264,13 +321,50 @@ class ParquetFormat:
             first_received_at=time_of(first),
             last_received_at=time_of(last),
             sha256=sha256,
+            from_log=from_log,
         )
         index = [
             item
-            for field, number in zip(INDEXED_FIELDS, distinct, strict=True)
+            for field, number in zip(fields, distinct, strict=True)
             for item in _index(cursor, location, field, number)
         ]
         return LocalFile(location=location, entry=entry, index=index)
+
+
+def _named(file: LocalFile, name: str) -> LocalFile:
+    """The file with another name in the archive."""
+    entry = file.entry
+    return replace(file, entry=replace(entry, path=f"source={entry.source}/day={entry.day}/{name}.parquet"))
+
+
+def _line(event: Event) -> dict[str, str | int | None]:
+    """An event as a line of a temporary file, with the texts that Postgres would have."""
+    amount = None if event.amount is None else f"{event.amount:f}"
+    return {
+        "source": event.source,
+        "producer": event.producer,
+        "id": event.id,
+        "type": event.type,
+        "subject": event.subject,
+        "time": _microseconds(event.time),
+        "received_at": _microseconds(event.received_at),
+        "data": bytes(event.data).decode(),
+        "attributes": _jsonb_text(event.attributes),
+        "order_id": event.order_id,
+        "customer_id": event.customer_id,
+        "amount": amount,
+        "digest": event.digest,
+    }
+
+
+def _jsonb_text(attributes: Mapping[str, str]) -> str:
+    """An object as Postgres writes jsonb: shorter names first, by bytes among names of equal length."""
+    names = sorted(attributes, key=lambda name: (len(name.encode()), name.encode()))
+    return json.dumps({name: attributes[name] for name in names}, ensure_ascii=False)
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
 
 
 def condition_of(selector: Selector) -> str:

@@ -121,7 +121,9 @@ class TieredReader(PostgresReader):
         missing = set(keys) - {event.key for event in events}
         if not missing:
             return events
-        rows = self._all(SELECT_RECEIVED_AT, [keys_as_json(sorted(missing))])
+        events += self._find_in_log_files(missing)
+        missing -= {event.key for event in events}
+        rows = self._all(SELECT_RECEIVED_AT, [keys_as_json(sorted(missing))]) if missing else []
         for (source, _), group in groupby(
             sorted(rows, key=lambda row: (row[0], row[3].astimezone(UTC).date())),
             lambda row: (row[0], row[3].astimezone(UTC).date()),
@@ -138,6 +140,15 @@ class TieredReader(PostgresReader):
                     [first.isoformat(), last.isoformat(), *(part for row in places for part in row[:3])],
                 )
                 events += self._archive.events(files, [identities], newest_first=False, limit=len(places))
+        return events
+
+    def _find_in_log_files(self, keys: Collection[Key]) -> list[Event]:
+        """The events with these identities that were archived from the log: the index has their ids."""
+        events: list[Event] = []
+        for source, producer, id_ in sorted(keys):
+            if files := self._manifest.files(FileFilter(source=source, field="id", value=id_, from_log=True)):
+                identity = Condition("(source, producer, id) = (?, ?, ?)", [source, producer, id_])
+                events += self._archive.events(files, [identity], newest_first=False, limit=1)
         return events
 
     def _search(

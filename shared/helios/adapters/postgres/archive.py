@@ -1,10 +1,10 @@
 """The manifest of the archive: its SQL, and the comparison of the table of events with it."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -12,11 +12,15 @@ from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, connect, lift_timeout, translate_errors
 from helios.adapters.postgres.leases import PostgresLease, PostgresLeases
+from helios.adapters.postgres.log import offset_parameters
+from helios.adapters.postgres.parameters import keys_as_json
 from helios.adapters.postgres.partitions import SELECT_PARTITIONS, attach, lock_partitions, partitions
 from helios.adapters.postgres.query import Conditions, Query, conjunction, with_values
 from helios.errors import Rejected, Retryable
 from helios.model.archive import ArchiveFile, Contents, FileFilter, LocalFile, contents
+from helios.model.events import Key
 from helios.model.sources import Source
+from helios.ports.log import Partition, Progress
 
 LEASE = "archive"
 """The lease of the process that changes the archive."""
@@ -28,10 +32,11 @@ RECHECK = timedelta(days=2)
 """How long after its end a day is compared a second time, for events that were stored later than that."""
 
 _FILE_COLUMNS = """
-path, source, day, rows, digest, bytes, first_received_at, last_received_at, sha256, verified_at
+path, source, day, rows, digest, bytes, first_received_at, last_received_at, sha256, from_log, verified_at
 """
 
-_READABLE: LiteralString = "verified_at IS NOT NULL AND superseded_at IS NULL"
+READABLE: LiteralString = "verified_at IS NOT NULL AND superseded_at IS NULL"
+"""The files that readers use: they were read back after they were written, and no other file has replaced them."""
 
 # Text has its length in bytes before it, so that two events with the same text in other columns differ, and so do NULL
 # and the empty text. The DuckDB adapter has the same expression.
@@ -69,7 +74,7 @@ path IN (
 """
 
 ADD_FILE = f"""
-INSERT INTO archive_files ({_FILE_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, NULL)
+INSERT INTO archive_files ({_FILE_COLUMNS}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL)
 ON CONFLICT (path) DO NOTHING
 """  # noqa: S608 - only a constant is filled in
 
@@ -79,6 +84,43 @@ ADD_INDEX_ENTRY = """
 INSERT INTO archive_index (field, bits, bucket, path, hashes) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (field, bits, bucket, path) DO UPDATE SET hashes = excluded.hashes
 """
+
+# Only the projector adds rows: at the place from which on it stores no events.
+ADVANCE = """
+WITH input AS (
+    SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(froms)s::bigint[], %(tos)s::bigint[])
+        AS input (topic, partition, since, until)
+), written AS (
+    UPDATE archive_offsets SET next_offset = until FROM input
+    WHERE archive_offsets.topic = input.topic AND archive_offsets.partition = input.partition AND next_offset = since
+    RETURNING 1
+)
+SELECT assert_written(count(*), %(expected)s) FROM written
+"""
+
+SELECT_OFFSETS = """
+SELECT topic, partition, coalesce(archive_offsets.next_offset, log_offsets.next_offset)
+FROM unnest(%s::text[], %s::integer[]) AS wanted (topic, partition)
+LEFT JOIN archive_offsets USING (topic, partition) LEFT JOIN log_offsets USING (topic, partition)
+WHERE archive_offsets.next_offset IS NOT NULL OR log_offsets.next_offset IS NOT NULL
+"""
+
+SELECT_ERASED = """
+SELECT source, producer, id
+FROM json_to_recordset(%s::json) AS input (source text, producer text, id text)
+JOIN event_ids ON event_ids.key = event_key(source, producer, id)
+WHERE digest = 'erased'
+"""
+
+SELECT_MERGEABLE = f"""
+WITH small AS (
+    SELECT source, day FROM archive_files WHERE from_log AND bytes < %(bytes_below)s AND {READABLE}
+    GROUP BY source, day HAVING count(*) >= CASE WHEN day < %(over_before)s THEN 2 ELSE %(number)s END
+    ORDER BY day, source LIMIT 1
+)
+SELECT {_FILE_COLUMNS} FROM archive_files JOIN small USING (source, day)
+WHERE from_log AND bytes < %(bytes_below)s AND {READABLE} ORDER BY path
+"""  # noqa: S608 - only constants are filled in
 
 RESTORED_COLUMNS: LiteralString = (
     "source, producer, id, type, subject, time, received_at, data, attributes, order_id, customer_id, amount, digest"
@@ -92,12 +134,29 @@ ON CONFLICT (key) DO NOTHING
 """
 
 
-def not_archived(connection: psycopg.Connection, table: str) -> list[str]:
-    """Why a partition can't be dropped: one reason for each source and day that the archive does not have in full.
+class Comparison(NamedTuple):
+    """A table of events, compared with the archive.
 
-    An empty list means that every event of the table is in files that were read back after they were written, and that
-    their rows and digests agree with the table as this transaction sees it. Whoever drops the table has to make sure
-    that no event is stored in it after this comparison: detach it first, or hold a lock.
+    Attributes:
+        days: the days of its events, in order.
+        reasons: why it can't be dropped: one for each source and day that the archive does not have in full.
+    """
+
+    days: list[date]
+    reasons: list[str]
+
+
+def not_archived(connection: psycopg.Connection, table: str) -> list[str]:
+    """The reasons of ``compare_with_archive``."""
+    return compare_with_archive(connection, table).reasons
+
+
+def compare_with_archive(connection: psycopg.Connection, table: str) -> Comparison:
+    """Compare a partition with the archive.
+
+    Without a reason, every event of the table is in files that were read back after they were written, and their rows
+    and digests agree with the table as this transaction sees it. The caller that drops the table has to make sure that
+    no event is stored in it after this comparison.
 
     Args:
         connection: an open connection; the comparison reads the whole table.
@@ -107,16 +166,17 @@ def not_archived(connection: psycopg.Connection, table: str) -> list[str]:
     archived: dict[tuple[Source, date], Contents] = {}
     days = sorted({day for _, day in hot})
     for source, day, rows, digest in connection.execute(
-        f"SELECT source, day, rows, digest FROM archive_files WHERE day = ANY(%s) AND {_READABLE}",  # noqa: S608 - the same
+        f"SELECT source, day, rows, digest FROM archive_files WHERE day = ANY(%s) AND NOT from_log AND {READABLE}",  # noqa: S608 - the same
         (days,),
     ):
         archived[source, day] = archived.get((source, day), Contents()) + Contents(rows, digest)
-    return [
+    reasons = [
         f"{source} {day}: {table} has {stored.rows} events, the archive {archived.get((source, day), Contents()).rows}"
         + ("" if archived.get((source, day), Contents()).rows != stored.rows else ", but not the same")
         for (source, day), stored in sorted(hot.items(), key=lambda item: (item[0][1], item[0][0]))
         if archived.get((source, day)) != stored
     ]
+    return Comparison(days, reasons)
 
 
 class PostgresManifest(Query):
@@ -129,7 +189,7 @@ class PostgresManifest(Query):
 
     def files(self, where: FileFilter) -> list[ArchiveFile]:
         """The readable files, by day, source and path."""
-        filtered, values = conjunction([(_READABLE, []), *_conditions(where)])
+        filtered, values = conjunction([(READABLE, []), *_conditions(where)])
         query: LiteralString = f"SELECT {_FILE_COLUMNS} FROM archive_files {filtered} ORDER BY day, source, path"  # noqa: S608 - the same
         return [_file(row) for row in self._all(query, values)]
 
@@ -179,12 +239,24 @@ class PostgresArchiveTurn:
         return {source: stored for (source, _), stored in found.items()}
 
     def files(self, day: date, source: Source) -> list[ArchiveFile]:
-        """The verified files of one day and source."""
+        """The verified files of one day and source whose events come from Postgres."""
         query = (
-            f"SELECT {_FILE_COLUMNS} FROM archive_files WHERE day = %s AND source = %s AND {_READABLE} ORDER BY path"  # noqa: S608 - the same
+            f"SELECT {_FILE_COLUMNS} FROM archive_files"  # noqa: S608 - the same
+            f" WHERE day = %s AND source = %s AND NOT from_log AND {READABLE} ORDER BY path"
         )
         with translate_errors():
             return [_file(row) for row in self._connection.execute(query, (day, source)).fetchall()]
+
+    def mergeable(self, *, bytes_below: int, over_before: date, number: int) -> list[ArchiveFile]:
+        """The small files of the log of one source and day, if there are several; otherwise none."""
+        values = {"bytes_below": bytes_below, "over_before": over_before, "number": number}
+        with translate_errors():
+            return [_file(row) for row in self._connection.execute(SELECT_MERGEABLE, values).fetchall()]
+
+    def erased(self, keys: Collection[Key]) -> set[Key]:
+        """The identities among these that were erased."""
+        with translate_errors():
+            return set(self._connection.execute(SELECT_ERASED, [keys_as_json(keys)]).fetchall()) if keys else set()
 
     def begin(self, files: Sequence[ArchiveFile]) -> None:
         """List files that are about to be written."""
@@ -192,9 +264,18 @@ class PostgresArchiveTurn:
             for file in files:
                 connection.execute(ADD_FILE, _values(file))
 
-    def complete(self, files: Sequence[LocalFile], *, replaced: Sequence[str] = (), now: datetime) -> None:
+    def complete(
+        self,
+        files: Sequence[LocalFile],
+        *,
+        replaced: Sequence[str] = (),
+        read: Mapping[Partition, Progress] | None = None,
+        now: datetime,
+    ) -> None:
         """Make files readable, and those that they replace unreadable, in one transaction."""
         with self._change() as connection:
+            if read:
+                connection.execute(ADVANCE, offset_parameters(read))
             for file in files:
                 connection.execute(VERIFY_FILE, (now, file.entry.path))
                 entries = [
@@ -214,13 +295,13 @@ class PostgresArchiveTurn:
 
     def unreadable(self) -> list[str]:
         """The files that are listed, but not readable."""
-        query = f"SELECT path FROM archive_files WHERE NOT ({_READABLE}) ORDER BY path"  # noqa: S608 - the same
+        query = f"SELECT path FROM archive_files WHERE NOT ({READABLE}) ORDER BY path"  # noqa: S608 - the same
         with translate_errors():
             return [path for (path,) in self._connection.execute(query).fetchall()]
 
     def forget(self, paths: Sequence[str]) -> None:
         """Remove unreadable files from the manifest."""
-        statement = f"DELETE FROM archive_files WHERE path = ANY(%s) AND NOT ({_READABLE})"  # noqa: S608 - the same
+        statement = f"DELETE FROM archive_files WHERE path = ANY(%s) AND NOT ({READABLE})"  # noqa: S608 - the same
         with self._change() as connection:
             connection.execute(statement, (list(paths),))
 
@@ -263,6 +344,20 @@ class PostgresArchiveTurn:
             self._lease.fence(self._connection)
 
 
+class PostgresArchiveOffsets:
+    """Implements ``LogOffsets``: how far the archive has read the log, or else where the projector is."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """The first message of each partition that is in no file; partitions that were never read are left out."""
+        wanted = [[topic for topic, _ in partitions], [number for _, number in partitions]]
+        with translate_errors(), self._pool.connection() as connection:
+            rows = connection.execute(SELECT_OFFSETS, wanted).fetchall()
+        return {(topic, number): offset for topic, number, offset in rows}
+
+
 def _is_pending(day: date, archived_at: datetime | None, now: datetime) -> bool:
     recheck_at = _midnight(day) + timedelta(days=1) + RECHECK
     return archived_at is None or archived_at < recheck_at <= now
@@ -292,7 +387,9 @@ def _conditions(where: FileFilter) -> list[Conditions]:
         buckets = [int(prefix[: bits // 4], 16) for bits in (4, 8, 12)]
         conditions.append((_IN_INDEX, [where.field, *buckets, short]))
     if where.only_archived:
-        conditions.append((_UNCOVERED, []))
+        conditions.append((f"(from_log OR {_UNCOVERED})", []))
+    if where.from_log:
+        conditions.append(("from_log", []))
     return conditions
 
 
@@ -317,11 +414,12 @@ def _values(file: ArchiveFile) -> tuple[Any, ...]:
         file.first_received_at,
         file.last_received_at,
         file.sha256,
+        file.from_log,
     )
 
 
 def _file(row: TupleRow) -> ArchiveFile:
-    path, source, day, rows, digest, size, first, last, sha256, verified_at = row
+    path, source, day, rows, digest, size, first, last, sha256, from_log, verified_at = row
     return ArchiveFile(
         path=path,
         source=source,
@@ -332,4 +430,5 @@ def _file(row: TupleRow) -> ArchiveFile:
         last_received_at=last,
         sha256=sha256,
         verified_at=verified_at,
+        from_log=from_log,
     )

@@ -34,6 +34,12 @@ WITH input AS (
 SELECT assert_written(count(*), %(expected)s) FROM written
 """
 
+BEGIN_ARCHIVE = """
+INSERT INTO archive_offsets (topic, partition, next_offset)
+SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(froms)s::bigint[])
+ON CONFLICT (topic, partition) DO NOTHING
+"""
+
 RAISE_COUNTS: LiteralString = """
 WITH input AS (
     SELECT * FROM json_to_recordset(%s::json) AS input (
@@ -108,16 +114,11 @@ class PostgresLogWriter:
 
     def advance(self, progress: Mapping[Partition, Progress]) -> None:
         """Begin to move offsets, or fail the transaction if one is not where it was assumed."""
-        self._connection.execute(
-            ADVANCE,
-            {
-                "topics": [topic for topic, _ in progress],
-                "partitions": [number for _, number in progress],
-                "froms": [moved.since for moved in progress.values()],
-                "tos": [moved.until for moved in progress.values()],
-                "expected": len(progress),
-            },
-        )
+        self._connection.execute(ADVANCE, offset_parameters(progress))
+
+    def begin_archive(self, progress: Mapping[Partition, Progress]) -> None:
+        """Let the archive read the log from where these partitions were read before, if it has not begun."""
+        self._connection.execute(BEGIN_ARCHIVE, offset_parameters(progress))
 
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
         """Begin to take larger counts, and return what they add to the known ones."""
@@ -125,6 +126,17 @@ class PostgresLogWriter:
             return Pending(list)
         added = self._connection.execute(RAISE_COUNTS, (to_json(counts),))
         return Pending(lambda: [count for row in added.fetchall() if (count := _count(row)).received])
+
+
+def offset_parameters(progress: Mapping[Partition, Progress]) -> dict[str, object]:
+    """The parameters of a statement that moves offsets."""
+    return {
+        "topics": [topic for topic, _ in progress],
+        "partitions": [number for _, number in progress],
+        "froms": [moved.since for moved in progress.values()],
+        "tos": [moved.until for moved in progress.values()],
+        "expected": len(progress),
+    }
 
 
 def _count(row: tuple[Any, ...]) -> Count:

@@ -17,6 +17,7 @@ MIN_AHEAD = 2
 LOCK = 4_869_532_073
 """The advisory lock of the process that changes the partitions."""
 
+# One whose detachment was interrupted is none any more: Postgres does not read it as a part of the table.
 SELECT_PARTITIONS = """
 SELECT partition.relname AS name, bound.since, bound.until
 FROM pg_inherits JOIN pg_class AS partition ON partition.oid = inhrelid,
@@ -25,7 +26,7 @@ LATERAL (
     SELECT ((regexp_match(expression, 'FROM \\(''(.*?)''\\)'))[1])::timestamptz,
            ((regexp_match(expression, 'TO \\(''(.*?)''\\)'))[1])::timestamptz
 ) AS bound (since, until)
-WHERE inhparent = 'events'::regclass
+WHERE inhparent = 'events'::regclass AND NOT inhdetachpending
 ORDER BY bound.until
 """
 

@@ -7,8 +7,8 @@ from typing import Final, Literal, LiteralString, NamedTuple
 import psycopg
 from psycopg import sql
 
-from helios.adapters.postgres.archive import not_archived
-from helios.adapters.postgres.connection import Pool, connect, lift_timeout, translate_errors
+from helios.adapters.postgres import comparisons
+from helios.adapters.postgres.connection import Pool, connect, translate_errors
 from helios.adapters.postgres.partitions import SELECT_PARTITIONS, attach
 from helios.errors import Rejected
 from helios.model.retention import Topic
@@ -76,6 +76,7 @@ OTHERWISE: Final = {
     "archive_files": "a few rows a day: they are the index of the archive",
     "archive_days": "one row a day",
     "archive_index": "with its file",
+    "partition_changes": "with the partition",
     "event_repeats": "by the sweep, when the minute of the events is older than a day",
     "resolutions": "with their flow instances: ON DELETE CASCADE",
     "resolution_steps": "the same",
@@ -97,6 +98,7 @@ BOUNDED: Final = {
     "log_offsets",
     "log_progress",
     "archive_offsets",
+    "partition_comparisons",
     "recovery_prefix",
     "restored_partitions",
     "role_grants",
@@ -127,6 +129,8 @@ INSERT INTO detached_partitions (name, since, until)
 SELECT name, since, until FROM ({SELECT_PARTITIONS}) AS partitions WHERE name = %s
 ON CONFLICT (name) DO NOTHING
 """  # noqa: S608 - only a constant is filled in
+
+CHANGED: Final = "it, or its files in the archive, changed after the comparison: the next run compares it again"
 
 
 class PostgresRetention:
@@ -167,30 +171,35 @@ class PostgresRetention:
         with translate_errors(), self._pool.connection() as connection:
             return [name for (name,) in connection.execute(EXPIRED, [before]).fetchall()]
 
+    def compare_partition(self, name: str) -> None:
+        """Record that the archive has all events of a partition; return at once if the last record still holds."""
+        with translate_errors(), self._connect() as connection:
+            if not comparisons.holds(connection, name):
+                _attach(connection, name)  # without a record, an earlier version was killed after it had detached it
+                comparisons.compare(connection, name)
+
     def drop_partition(self, name: str, *, archived: bool) -> None:
         """Drop a partition. An interrupted call is completed by the next one.
 
-        It is compared with the archive before it is detached, while its events can be read, and its rows are counted
-        afterwards, when no other process can store any in it.
+        Its comparison must hold before it is detached, and again afterwards, when no other process can store an event
+        in it. Neither reads the events.
         """
         with translate_errors(), self._connect() as connection:
-            rows = None
+            if archived and not comparisons.holds(connection, name):
+                raise Rejected(CHANGED, field=name)
             if (is_pending := _attached(connection, name)) is not None:
-                rows = _archived_rows(connection, name) if archived else None
                 connection.execute(ADD_DETACHED, [name])
-                connection.execute(_statement("ALTER TABLE events DETACH PARTITION {} " + _MODE[is_pending], name))
-            if archived and _rows(connection, name) != (_archived_rows(connection, name) if rows is None else rows):
+                _detach(connection, name, is_pending=is_pending)
+            if archived and not comparisons.holds(connection, name):
                 _attach(connection, name)
-                raise Rejected("received events while it was compared with the archive", field=name)
+                raise Rejected(CHANGED, field=name)
             with connection.transaction():
+                comparisons.forget(connection, name)
                 connection.execute(_statement("DROP TABLE IF EXISTS {}", name))
                 connection.execute("DELETE FROM detached_partitions WHERE name = %s", [name])
 
     def _connect(self) -> psycopg.Connection:
         return connect(self._database_url, name="helios-retention", autocommit=True)
-
-
-_MODE: Final[dict[bool, LiteralString]] = {False: "CONCURRENTLY", True: "FINALIZE"}
 
 
 def _removal(table: LiteralString, rows: Rows) -> LiteralString:
@@ -237,31 +246,23 @@ def _attached(connection: psycopg.Connection, name: str) -> bool | None:
     return row[0] if row else None
 
 
-def _archived_rows(connection: psycopg.Connection, name: str) -> int:
-    """The number of rows of a partition that the archive has in full.
+def _detach(connection: psycopg.Connection, name: str, *, is_pending: bool) -> None:
+    """Make a partition a table of its own, or complete that.
 
-    Raises:
-        Rejected: the archive lacks some of them.
+    It waits for the transactions that use ``events``, and none waits for it (PostgreSQL documentation, "ALTER TABLE").
     """
-    with connection.transaction():
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        lift_timeout(connection)  # the comparison reads the whole partition
-        if reasons := not_archived(connection, name):
-            raise Rejected(f"the archive lacks events: {'; '.join(reasons)}", field=name)
-        return _rows(connection, name)
-
-
-def _rows(connection: psycopg.Connection, name: str) -> int:
-    with connection.transaction():
-        lift_timeout(connection)
-        ((count,),) = connection.execute(_statement("SELECT count(*) FROM {}", name)).fetchall()
-    return int(count)
+    mode: LiteralString = "FINALIZE" if is_pending else "CONCURRENTLY"
+    connection.execute(_statement("ALTER TABLE events DETACH PARTITION {} " + mode, name))
 
 
 def _attach(connection: psycopg.Connection, name: str) -> None:
-    """Make a detached table a partition again."""
+    """Make a table a partition again whose drop has begun; do nothing with any other."""
+    if _attached(connection, name):
+        _detach(connection, name, is_pending=True)
     with connection.transaction():
-        since, until = connection.execute(
+        row = connection.execute(
             "DELETE FROM detached_partitions WHERE name = %s RETURNING since, until", [name]
-        ).fetchall()[0]
-        attach(connection, name, since, until)
+        ).fetchone()
+        if row and _attached(connection, name) is None:
+            comparisons.limit_waits(connection)
+            attach(connection, name, *row)

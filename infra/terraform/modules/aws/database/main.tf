@@ -117,7 +117,7 @@ resource "aws_cloudwatch_log_group" "this" {
 
 resource "aws_rds_cluster" "this" {
   # checkov:skip=CKV_AWS_327: encrypted with the account's RDS key; a customer managed key adds cost and no protection from another reader
-  # checkov:skip=CKV_AWS_162: an IAM token expires after 15 minutes, and the other two clouds have no AWS identity to request one
+  # checkov:skip=CKV_AWS_162: an IAM token expires after 15 minutes, and a function of another cloud would first have to exchange its identity for one of AWS
   # checkov:skip=CKV2_AWS_8: automated backups with point-in-time recovery are on; AWS Backup is the account's decision
   cluster_identifier = var.name
   engine             = "aurora-postgresql"

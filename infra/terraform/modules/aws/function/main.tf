@@ -113,6 +113,7 @@ resource "aws_lambda_function" "this" {
   source_code_hash = filebase64sha256(var.package)
   memory_size      = var.memory
   timeout          = var.timeout
+  layers           = var.layers
   publish          = true # every change is a version, to which the alias can be moved, and back
 
   reserved_concurrent_executions = var.reserved_concurrency

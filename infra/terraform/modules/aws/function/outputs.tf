@@ -22,3 +22,8 @@ output "version" {
   description = "The newest version, which a release moves the alias to."
   value       = aws_lambda_function.this.version
 }
+
+output "layers" {
+  description = "The layers of the function."
+  value       = aws_lambda_function.this.layers
+}

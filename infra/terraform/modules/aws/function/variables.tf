@@ -38,6 +38,11 @@ variable "environment" {
   type        = map(string)
 }
 
+variable "layers" {
+  description = "ARNs of the versions of layers that the function gets."
+  type        = list(string)
+}
+
 variable "permissions" {
   description = "Permissions of the role besides logging, one statement each."
   type        = map(object({ actions = list(string), resources = list(string) }))

@@ -52,7 +52,7 @@ resource "google_cloudfunctions2_function" "this" {
     service_account_email            = google_service_account.this.email
     environment_variables            = merge({ THREADS = tostring(var.concurrency) }, var.function.settings)
     ingress_settings                 = "ALLOW_INTERNAL_ONLY"
-    all_traffic_on_latest_revision   = false                    # scripts/deploy/release.py gives calls to a new revision
+    all_traffic_on_latest_revision   = false                    # leave the calls where they are: scripts/deploy/release.py moves them
     direct_vpc_egress                = "VPC_EGRESS_ALL_TRAFFIC" # otherwise the database would see an address of Google's
 
     direct_vpc_network_interface {
@@ -85,6 +85,11 @@ resource "google_cloudfunctions2_function" "this" {
         }
       }
     }
+  }
+
+  lifecycle {
+    # Google answers true until a release names a revision in the traffic of the service, and false from then on.
+    ignore_changes = [service_config[0].all_traffic_on_latest_revision]
   }
 
   depends_on = [google_secret_manager_secret_iam_member.this]

@@ -13,6 +13,9 @@ CREATE TABLE archive_offsets (
     PRIMARY KEY (topic, partition)
 );
 
+-- A file of the log has events that Postgres does not have, also of days that a partition covers.
+ALTER TABLE archive_files ADD from_log boolean NOT NULL DEFAULT false;
+
 INSERT INTO role_grants VALUES
     ('helios_api', 'log_progress', 'SELECT, INSERT, UPDATE'),
     ('helios_api', 'archive_offsets', 'SELECT, INSERT, UPDATE');

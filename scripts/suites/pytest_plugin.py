@@ -1,6 +1,6 @@
 """A plugin of pytest that runs the system suite of Google's client for Python on the Pub/Sub emulator.
 
-The README in this folder says how. A case of a feature that the emulator does not imitate is expected to fail.
+A case of a feature that the emulator does not imitate is expected to fail.
 """
 
 import functools

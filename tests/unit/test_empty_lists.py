@@ -1,0 +1,32 @@
+"""What a person sees who lists what is not there, and of parts that a demo does not run."""
+
+from helios.__main__ import parser
+from helios.cli.listing import write_rows
+from local.demo.stats import Stats, line
+
+
+def test_an_empty_list_says_so(capsys):
+    write_rows(iter(()), none="There is no replay job.")
+    assert capsys.readouterr().out == "There is no replay job.\n"
+
+
+def test_a_list_has_a_line_for_each_row(capsys):
+    write_rows(iter(["1", "2"]), none="There is no replay job.")
+    assert capsys.readouterr().out == "1\n2\n"
+
+
+def test_the_help_fits_into_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [text for text in parser().format_help().splitlines() if len(text) > 80] == []
+
+
+def test_the_line_of_the_demo_leaves_out_what_it_does_not_run():
+    stats = Stats(
+        total_events=1,
+        events_by_source={"aws": 1},
+        duplicates=0,
+        contradictory=0,
+        rejected=0,
+        health={"database": "healthy", "log": "disabled", "kafka": "degraded"},
+    )
+    assert line(stats, 0.0, {}).endswith("; database healthy, kafka degraded")
