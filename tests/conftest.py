@@ -43,7 +43,7 @@ TABLES = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pooler", action="store_true", help="run Helios through PgBouncer in transaction mode")
     parser.addoption(
-        "--flink-events", type=int, default=20_000, metavar="N", help="about how many events tests/flink judges at most"
+        "--flink-events", type=int, default=20_000, metavar="N", help="events of the test that kills each part of Flink"
     )
     parser.addoption("--progress", action="store_true", help="print the progress of the tests and a summary by tier")
     parser.addoption(

@@ -120,9 +120,13 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def main(jars: Jars) -> None:
-    """The command line of a module with jars: install them, and print their folder."""
+    """The command line of a module with jars: install them, and print their folder; or the reason why not, and exit."""
     parser = argparse.ArgumentParser(description=f"Install {jars.program} from Maven Central.")
     parser.add_argument("--lock", action="store_true", help="write the checksums of what pom.xml names now")
-    if parser.parse_args().lock:
-        jars.lock()
-    print(jars.install())
+    lock = parser.parse_args().lock
+    try:
+        if lock:
+            jars.lock()
+        print(jars.install())
+    except ServiceFailed as error:
+        sys.exit(str(error))

@@ -36,7 +36,7 @@ from scripts.bench.servers import Servers, another_database, api
 DAYS = 730
 EVENTS = 10_000_000
 QUICK_DAYS, QUICK_EVENTS = 30, 300_000
-LOOKUPS = 200
+LOOKUPS, QUICK_LOOKUPS = 200, 20
 FIRST = date(2023, 1, 1)
 SEED = 17
 
@@ -90,7 +90,8 @@ def measure(running: Servers, *, quick: bool, events: int | None = None) -> list
         files = archive.archive.manifest.files(FileFilter(only_archived=True))
         with psycopg.connect(settings.postgres_url) as connection:
             ((index,),) = connection.execute("SELECT pg_total_relation_size('archive_index')").fetchall()
-        pages = _pages(database, settings, archive, days, orders)
+        chosen = _orders(days, orders, QUICK_LOOKUPS if quick else LOOKUPS)
+        pages = _pages(database, settings, archive, chosen)
         rows, query = _helios_query(settings)
     size = sum(file.bytes for file in files) / MEGABYTE
     return [
@@ -164,21 +165,25 @@ def _fill(archive: OpenArchive, days: int, orders: int) -> None:
                 print(f"{done} of {len(every)} files written in {seconds:,.0f} s", file=sys.stderr, flush=True)
 
 
-def _pages(database: Servers, settings: Settings, archive: OpenArchive, days: int, orders: int) -> Pages:
-    """Ask the API for the pages of some orders, each of which follows again from its archived events."""
+def _orders(days: int, orders: int, number: int) -> list[str]:
+    """Some orders of random days."""
     chance = random.Random(SEED)  # noqa: S311 - the orders are no secret
+    every = (FIRST + timedelta(days=chance.randrange(days)) for _ in range(number))
+    return [f"ORD-{day:%Y%m%d}-{chance.randrange(orders)}" for day in every]
+
+
+def _pages(database: Servers, settings: Settings, archive: OpenArchive, orders: list[str]) -> Pages:
+    """Ask the API for the pages of orders, each of which follows again from its archived events."""
     times, files = [], 0
     with api(database, HELIOS_ARCHIVE_URL=settings.archive_url or "") as (port, _):
-        for _ in range(LOOKUPS):
-            day = FIRST + timedelta(days=chance.randrange(days))
-            order = f"ORD-{day:%Y%m%d}-{chance.randrange(orders)}"
+        for order in orders:
             files += len(archive.archive.manifest.files(FileFilter(field="order_id", value=order)))
             started = time.perf_counter()
             page = _get(port, f"/api/v1/flows/order/{order}")
             times.append(1000 * (time.perf_counter() - started))
             if len(page["events"]) != len(TYPES) or not page["rebuilt"]:
                 raise AssertionError(f"{order} has {len(page['events'])} events")
-    return Pages(times, files / LOOKUPS)
+    return Pages(times, files / len(orders))
 
 
 def _get(port: int, path: str) -> dict[str, list[object]]:

@@ -59,13 +59,7 @@ class Plan(NamedTuple):
     @property
     def kinds(self) -> tuple[Anomaly, ...]:
         """The anomalies that the run must have."""
-        kinds: tuple[Anomaly, ...] = ANOMALIES if self.varied else (*PLAIN, LOST)
-        return kinds if self.sends_manifests else tuple(kind for kind in kinds if kind != LOST)
-
-    @property
-    def sends_manifests(self) -> bool:
-        """Whether manifests show lost orders: the engine of Flink balances none."""
-        return self.engine == "postgres"
+        return ANOMALIES if self.varied else (*PLAIN, LOST)
 
     @property
     def lateness(self) -> float:
@@ -177,8 +171,7 @@ def require_coverage(truth: Sequence[Injection], restarted: int, kinds: Sequence
 
 def _simulate(plan: Plan, config: Config, folder: Path, *options: str) -> "subprocess.Popen[bytes]":
     folder.mkdir()
-    command = [sys.executable, "-m", "scripts.simulator", "--via", "cloud", "--url", config.api_url]
-    command += ["--manifests"] if plan.sends_manifests else []
+    command = [sys.executable, "-m", "scripts.simulator", "--via", "cloud", "--url", config.api_url, "--manifests"]
     command += [word for name in names(plan.sources) for word in ("--source", name)]
     with (folder / "output").open("wb") as output:
         return subprocess.Popen(

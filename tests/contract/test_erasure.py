@@ -2,7 +2,7 @@
 
 import base64
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -17,7 +17,7 @@ from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import ConfigurationError
 from helios.model.archive import FileFilter
-from helios.model.erasure import Receipt, Selector, mentions, selector
+from helios.model.erasure import Outstanding, Receipt, Selector, mentions, selector
 from helios.model.events import Delivery, EventFilter
 from helios.model.resolutions import ResolutionFilter, ResolutionRequest
 from helios.reconciliation import declaration
@@ -231,3 +231,33 @@ def test_a_whole_word_is_found_also_in_base64(body, expected):
 def test_a_word_is_found_as_json_escapes_it():
     assert mentions(json.dumps({"a": 'é"x'}).encode(), 'é"x')
     assert mentions(json.dumps({"a": 'é"x'}, ensure_ascii=False).encode(), 'é"x')
+
+
+def test_what_is_left_after_its_date_is_overdue():
+    """A topic without a limit is never overdue, and a place that the receipt does not name always is."""
+    later = NOW + timedelta(days=9)
+    receipt = Receipt(
+        field="order_id",
+        subject="",
+        at=NOW,
+        actor="tester",
+        removed={},
+        left={},
+        outstanding=(
+            Outstanding(place="helios.events", until=later),
+            Outstanding(place="helios.verdicts", until=None),
+        ),
+    )
+    left = {"helios.events": 2, "helios.verdicts": 1, "events": 3}
+
+    assert receipt.overdue(left, NOW) == {"events": 3}
+    assert receipt.overdue(left, later) == {"helios.events": 2, "events": 3}
+
+
+def test_a_receipt_of_an_earlier_version_stays_authentic():
+    """It has no field for what is outstanding, and its signature is over the fields that it has."""
+    receipt = Receipt(field="order_id", subject="", at=NOW, actor="tester", removed={}, left={}).signed(SECRET)
+
+    assert b"outstanding" not in msgspec.json.encode(receipt)
+    assert msgspec.json.decode(msgspec.json.encode(receipt), type=Receipt).is_authentic(SECRET)
+    assert receipt.overdue({"events": 1}, NOW) == {"events": 1}

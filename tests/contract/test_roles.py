@@ -12,6 +12,7 @@ from helios import bootstrap
 from helios.adapters.postgres import roles
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.migrate import migrate
+from helios.adapters.postgres.retention import PostgresRetention
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.errors import ConfigurationError
 from helios.model.incidents import IncidentFilter
@@ -292,6 +293,19 @@ def test_every_table_has_its_privileges_written_down(database):
         "partition_changes",
     }
     assert {name for (name,) in tables} == owners_only
+
+
+def test_a_cloud_s_role_stores_a_late_event_in_a_partition_that_was_compared(database):
+    """The trigger on it writes to a table on which the role has no privilege."""
+    url = database.url(roles.MIGRATE)
+    with open_pool(url, connections=1, timeout_seconds=30) as pool:
+        PostgresRetention(pool, url).compare_partition("events_until")
+    late = eventbridge("late", received_at=datetime(2020, 1, 1, tzinfo=UTC))
+
+    assert [outcome.status for outcome in database.services("helios_gcp").ingest([late])] == ["stored"]
+
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT count(*) FROM partition_changes").fetchone() == (1,)
 
 
 def test_one_cloud_is_closed_without_the_others(database):

@@ -59,7 +59,7 @@ def projected_counts(pool) -> tuple[int, ...]:
     """The deliveries that are counted in Postgres: stored, duplicate, contradictory and rejected."""
     sums = "sum(stored), sum(duplicate), sum(contradictory), sum(rejected)"
     with pool.connection() as connection:
-        return tuple(int(count or 0) for count in connection.execute(f"SELECT {sums} FROM event_counts").fetchone())
+        return tuple(int(count or 0) for count in connection.execute(f"SELECT {sums} FROM log_counts").fetchone())
 
 
 def projected_verdicts(pool) -> dict[FlowKey, str]:

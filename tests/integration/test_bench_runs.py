@@ -38,6 +38,16 @@ def test_forty_days_pass_and_their_events_are_dropped(tmp_path):
     assert stored[40] < 11 * stored[1]
 
 
+def test_pages_of_archived_orders_and_drops_are_measured(tmp_path):
+    titles = tables(tmp_path, "--only", "archive", "drops", "--events", "3000")
+
+    assert [title.partition(":")[0].partition(",")[0] for title in titles] == [
+        "The page of an order",
+        "helios query",
+        "Ingest of batches of 90",
+    ]
+
+
 def test_two_versions_are_compared():
     """This version with itself. The ratio is not checked, because it depends on the load of the machine."""
     assert "500" in run("scripts.bench.against", "HEAD", "--quick")

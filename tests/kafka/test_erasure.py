@@ -1,16 +1,29 @@
 """``helios erase`` and Apache Kafka: after compaction no broker has the erased value on its disk."""
 
+import base64
 import json
 import subprocess
 import sys
+from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # it is in its documentation
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
+from helios.adapters import kafka_topics
 from helios.adapters.kafka import KafkaSink
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.messages import topics
 from helios.processes.process import scrubbed_environment
 from helios.services.ingest import ingest
 from helios.services.sink import KAFKA, sink
@@ -21,6 +34,8 @@ from tests.support.waiting import eventually
 
 ADA, ADAS_ORDER, OTHERS_ORDER = "CUST-ADA-7351", "ORD-ADA-7351", "ORD-OTHER-7351"
 COMPACTION_SECONDS = 60
+
+DELETABLE = ConfigEntry("cleanup.policy", "delete", incremental_operation=AlterConfigOpType.SET)
 
 COMPACTED: dict[str, Any] = {
     "cleanup_policy": "compact",
@@ -92,14 +107,107 @@ def test_after_compaction_no_broker_has_the_erased_value(
 
 def erase(customer, database_url, brokers, topic, properties):
     """Run ``helios erase``, and return its receipt."""
+    settings = {"KAFKA_BROKERS": brokers, "KAFKA_TOPIC": topic, "KAFKA_CONFIG": str(properties)}
+    ended = run(database_url, "--customer", customer, **settings)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def run(database_url, *options, **settings):
+    """Run ``helios erase``."""
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
         HELIOS_ERASURE_SECRET="s" * 32,
-        HELIOS_KAFKA_BROKERS=brokers,
-        HELIOS_KAFKA_TOPIC=topic,
-        HELIOS_KAFKA_CONFIG=str(properties),
+        **{f"HELIOS_{name}": value for name, value in settings.items()},
     )
-    command = [sys.executable, "-m", "helios", "erase", "--customer", customer]
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    command = [sys.executable, "-m", "helios", "erase", *options]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_receipt_names_what_the_log_still_has_and_a_scan_finds_it(
+    apache_kafka, topic_name, pool, database_url, tmp_path
+):
+    """Of the record of the order, only what the tombstone has not replaced yet is found: the earlier message."""
+    names, brokers = topics(topic_name), apache_kafka.brokers
+    kafka_topics.create(brokers, names, config_file=None, partitions=2, replicas=3, retention_days=2)
+    ingest([order("1", ADAS_ORDER, ADA)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    record_key = json.dumps({"key": f"order/{ADAS_ORDER}"}, separators=(",", ":"))
+    producer = Producer({"bootstrap.servers": brokers, "transactional.id": topic_name, "log_level": 0})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for topic, its_key, value in (
+        (names.deliveries, ADAS_ORDER, ADA),
+        (names.deliveries, OTHERS_ORDER, "CUST-OTHER"),
+        (names.events, ADAS_ORDER, base64.b64encode(f"customer {ADA}".encode()).decode()),
+        (names.verdicts, record_key, ADA),
+    ):
+        producer.produce(topic, json.dumps({"customer": value}), key=its_key)
+    producer.commit_transaction(20)
+    log = {
+        "ENGINE": "flink",
+        "LOG_BROKERS": brokers,
+        "LOG_PREFIX": topic_name,
+        "RETENTION": "unarchived_events=40 ids=40",
+    }
+
+    before = datetime.now(UTC)
+    erased = run(database_url, "--customer", ADA, **log)
+    assert erased.returncode == 0, erased.stderr
+    receipt = json.loads(erased.stdout)
+    days = {each["place"]: (datetime.fromisoformat(each["until"]) - before).days for each in receipt["outstanding"]}
+    segment = 7  # the brokers' own segment.ms
+    assert days == {
+        names.deliveries: 2 + segment,
+        names.events: 2 + segment,
+        names.dead_letters: 2 + segment,
+        names.verdicts: 2 + 1 + segment,
+        "state of the job": 40,
+    }
+    assert receipt["removed"]["log"] == 1
+    assert tombstones(brokers, names.verdicts) == {record_key: 2}
+
+    file = tmp_path / "receipt.json"
+    file.write_text(json.dumps(receipt))
+    verified = run(database_url, "--customer", ADA, "--verify", str(file), **log)
+    left = {names.deliveries: 1, names.events: 1, names.verdicts: 1}
+    assert (verified.returncode, json.loads(verified.stdout)["left"]) == (0, left), verified.stderr
+    other = run(database_url, "--customer", "CUST-OTHER", "--verify", str(file), **log)
+    assert "receipt of another value" in other.stderr
+    for record in (names.deliveries, names.events, names.verdicts):
+        remove_records(brokers, record)
+    verified = run(database_url, "--customer", ADA, "--verify", str(file), **log)
+    assert (verified.returncode, json.loads(verified.stdout)["left"]) == (0, {}), verified.stderr
+
+
+def tombstones(brokers, topic) -> dict[str, int]:
+    """The number of messages without a value, by key."""
+    with closing(consumer_of(brokers)) as consumer:
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(2)])
+        found: dict[str, int] = {}
+        ended: set[int | None] = set()
+        while len(ended) < 2:
+            for message in consumer.consume(100, timeout=1):
+                if message.error():
+                    ended.add(message.partition())
+                elif message.value() is None:
+                    name = bytes(message.key() or b"").decode()
+                    found[name] = found.get(name, 0) + 1
+    return found
+
+
+def consumer_of(brokers) -> Consumer:
+    """A consumer that says where a partition ends."""
+    return Consumer(
+        {"bootstrap.servers": brokers, "group.id": "test", "enable.partition.eof": True, "enable.auto.commit": False}
+    )
+
+
+def remove_records(brokers, topic) -> None:
+    """Remove all messages, as their retention does in the end; compaction alone keeps a topic from that."""
+    client = AdminClient({"bootstrap.servers": brokers})
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[DELETABLE])
+    for change in client.incremental_alter_configs([resource]).values():
+        change.result(20)
+    places = [TopicPartition(topic, number, -1) for number in range(2)]
+    for removal in client.delete_records(places).values():
+        removal.result(20)

@@ -51,6 +51,8 @@ WILDCARDS = {
     ("archive", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
     ("archive", "s3:*"): "denied without TLS",
     ("dashboard", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
+    ("flink", "*"): "EC2 has no names for the network interfaces that the service makes",
+    ("flink", "${aws_cloudwatch_log_group.this.arn}:log-stream:*"): "every stream of the one log",
     ("function", "${aws_cloudwatch_log_group.this.arn}:*"): "every stream of the one log",
     (
         "function",

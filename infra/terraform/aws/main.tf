@@ -132,6 +132,7 @@ module "events" {
   visibility_seconds = local.visibility_seconds
   max_receives       = var.max_receives
   archive_days       = var.archive_days
+  recoveries         = var.recoveries
 }
 
 locals {
@@ -187,6 +188,25 @@ locals {
     var.replay_to_bus ? { HELIOS_REPLAY_TOPICS = "aws=${module.events.bus}" } : {},
   )
 
+  # The places of recoveries. The API starts recoveries and the sweep does them, so only the sweep has the permissions.
+  recovery_places = "aws-archive=${module.events.archive_arn} aws-queue=${module.events.queue.arn} aws-dead-letters=${module.events.dead_letter_queue.url}"
+  recoveries      = var.recoveries ? { HELIOS_RECOVERY_PLACES = local.recovery_places } : {}
+  recover = {
+    RecoveryReplays = {
+      actions   = ["events:DescribeArchive", "events:StartReplay", "events:DescribeReplay", "events:CancelReplay"]
+      resources = [module.events.archive_arn, module.events.recovery.replays]
+    }
+    RecoveryRules = {
+      actions   = ["events:PutRule", "events:PutTargets", "events:ListTargetsByRule", "events:RemoveTargets", "events:DeleteRule"]
+      resources = [module.events.recovery.rules]
+    }
+    RecoveryRuleNames = { actions = ["events:ListRules"], resources = [module.events.recovery.any_rules] }
+    RecoveryDeadLetters = {
+      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+      resources = [module.events.dead_letter_queue.arn]
+    }
+  }
+
   functions = {
     ingest = {
       description = "Stores batches of events from the queue, exactly once."
@@ -199,7 +219,7 @@ locals {
     api = {
       description = "Answers webhooks and queries."
       secret      = "api-settings"
-      environment = merge(local.replay_targets, {
+      environment = merge(local.replay_targets, local.recoveries, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
         HELIOS_WEBHOOK_AUTH     = var.webhook_auth
@@ -232,8 +252,8 @@ locals {
     sweep = {
       description = "Closes overdue flow instances, makes partitions and removes what has expired, once a minute."
       secret      = "owner-settings"
-      environment = merge(local.notifications, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
-      permissions = { Notify = local.notify }
+      environment = merge(local.notifications, local.recoveries, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
+      permissions = merge({ Notify = local.notify }, { for name, allowed in local.recover : name => allowed if var.recoveries })
       timeout     = 3 * var.function_timeout # time for an attempt to notify a receiver that does not answer
     }
     replay = {
@@ -357,15 +377,38 @@ module "log" {
   source = "../modules/aws/log"
   count  = var.log == null ? 0 : 1
 
-  name                      = var.name
-  vpc_id                    = var.log.vpc_id
-  subnet_ids                = var.log.subnet_ids
-  client_security_group_ids = var.log.client_security_group_ids
-  kafka_version             = var.log.kafka_version
-  instance_type             = var.log.instance_type
-  volume_gigabytes          = var.log.volume_gigabytes
-  password_version          = var.log.password_version
-  log_retention_days        = var.log_retention_days
+  name       = var.name
+  vpc_id     = var.log.vpc_id
+  subnet_ids = var.log.subnet_ids
+  client_security_group_ids = merge(
+    var.log.client_security_group_ids,
+    { for flink in module.flink : "managed-flink" => flink.security_group_id },
+  )
+  kafka_version      = var.log.kafka_version
+  instance_type      = var.log.instance_type
+  volume_gigabytes   = var.log.volume_gigabytes
+  password_version   = var.log.password_version
+  log_retention_days = var.log_retention_days
+}
+
+module "flink" {
+  source = "../modules/aws/flink"
+  count  = var.flink == null ? 0 : 1
+
+  name                    = var.name
+  vpc_id                  = var.log.vpc_id
+  subnet_ids              = var.log.subnet_ids
+  code                    = var.flink.code
+  runtime                 = var.flink.runtime
+  brokers                 = module.log[0].brokers
+  secret                  = { arn = module.log[0].secret_arn, key_arn = module.log[0].key_arn }
+  log_prefix              = var.flink.log_prefix
+  retention               = var.flink.retention
+  parallelism             = var.flink.parallelism
+  checkpoint_milliseconds = var.flink.checkpoint_milliseconds
+  starts                  = var.flink.starts
+  log_retention_days      = var.log_retention_days
+  permissions_boundary    = var.permissions_boundary
 }
 
 module "dashboard" {

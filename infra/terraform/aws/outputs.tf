@@ -110,6 +110,11 @@ output "notify_secret" {
   sensitive   = true
 }
 
+output "flink" {
+  description = "Name of the application on Amazon Managed Service for Apache Flink. Null: none."
+  value       = one(module.flink[*].application)
+}
+
 output "log" {
   description = "HELIOS_LOG_BROKERS, and the secret and its key for the clients of the log. Null: no log."
   value       = one([for log in module.log : { brokers = log.brokers, secret_arn = log.secret_arn, key_arn = log.key_arn }])
@@ -118,4 +123,9 @@ output "log" {
 output "archive" {
   description = "HELIOS_ARCHIVE_URL of the processes that archive and read, and the policy that their roles need. Null: no archive."
   value       = one([for archive in module.archive : { url = archive.url, policy = archive.policy }])
+}
+
+output "recovery_places" {
+  description = "HELIOS_RECOVERY_PLACES of a process outside these functions, which needs the permissions of the sweep. Null: recoveries are off."
+  value       = var.recoveries ? local.recovery_places : null
 }

@@ -309,6 +309,12 @@ variable "replay_to_bus" {
   default     = false
 }
 
+variable "recoveries" {
+  description = "Whether Helios may bring missing legs back: from the bus' archive, by a rule of its own that only one replay matches, and from the dead-letter queue."
+  type        = bool
+  default     = false
+}
+
 variable "archive_days" {
   description = "Retention of the bus' archive, in days."
   type        = number
@@ -415,6 +421,39 @@ variable "log" {
   validation {
     condition     = var.log == null || try(length(var.log.subnet_ids) == 3 && var.log.volume_gigabytes >= 1, false)
     error_message = "log.subnet_ids must name three subnets in three zones, and log.volume_gigabytes must be at least 1."
+  }
+}
+
+variable "flink" {
+  description = "The job on Amazon Managed Service for Apache Flink, beside the log: docs/flink.md. Null: the job runs elsewhere, or Postgres judges."
+  type = object({
+    code = object({
+      bucket_arn = string
+      key        = string
+      version    = optional(string)
+    })
+    runtime                 = optional(string, "FLINK-2_3")
+    log_prefix              = optional(string, "helios")
+    retention               = optional(string, "")
+    parallelism             = optional(number, 1)
+    checkpoint_milliseconds = optional(number, 1000)
+    starts                  = optional(bool, false)
+  })
+  default = null
+
+  validation {
+    condition     = var.flink == null || var.log != null
+    error_message = "flink reads the log: set log, too."
+  }
+
+  validation {
+    condition     = var.flink == null || try(startswith(var.flink.runtime, "FLINK-2_"), false)
+    error_message = "flink.runtime must be a version from FLINK-2_2 on: the job uses the API of Flink 2."
+  }
+
+  validation {
+    condition     = var.flink == null || try(var.flink.parallelism >= 1 && var.flink.checkpoint_milliseconds >= 500, false)
+    error_message = "flink.parallelism must be at least 1, and flink.checkpoint_milliseconds at least 500."
   }
 }
 

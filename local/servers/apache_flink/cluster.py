@@ -18,7 +18,7 @@ from helios.processes.process import scrubbed_environment
 from helios.processes.server import Server
 from local.servers.apache_flink.environment import Environment, install
 
-START_SECONDS: Final = 90
+START_SECONDS: Final = 240
 _STOP_SECONDS: Final = 10
 _REQUEST_SECONDS: Final = 5
 

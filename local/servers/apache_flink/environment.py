@@ -91,5 +91,7 @@ def install() -> Environment:
 
 
 if __name__ == "__main__":
+    if reason := missing():
+        sys.exit(reason)
     main(JARS)
     print(install().python)

@@ -11,7 +11,7 @@ from helios.processes.process import Process, ServiceFailed, scrubbed_environmen
 from local.servers.apache_flink.cluster import FlinkCluster
 from local.servers.apache_flink.environment import install
 
-SUBMIT_SECONDS: Final = 180
+SUBMIT_SECONDS: Final = 300
 _POLL_SECONDS: Final = 0.2
 _HEAP_MB: Final = 256
 _ENDED: Final = {"FAILED", "CANCELED", "FINISHED", "SUSPENDED"}

@@ -16,7 +16,6 @@ MAX_MESSAGE_BYTES: Final = int(DEFAULTS["message.max.bytes"])
 """The largest body that a cloud sends has 15 MB, and more as JSON text."""
 
 _ALWAYS: Final = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-_COMPACTED: Final = _ALWAYS | {"cleanup.policy": "compact"}
 
 
 def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapping[str, Mapping[str, str]]:
@@ -25,11 +24,14 @@ def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapp
     Args:
         topics: the names.
         replicas: the replicas of each partition. With three or more, an append needs two that are in sync.
-        retention_days: how long deliveries, events and dead letters stay in the log.
+        retention_days: how long deliveries, events and dead letters stay in the log, and replaced records at most.
     """
     durable = {"min.insync.replicas": str(min(2, max(1, replicas - 1)))}
-    timed = _ALWAYS | {"cleanup.policy": "delete", "retention.ms": str(retention_days * 86_400_000)}
-    kinds = (timed, timed, _COMPACTED, _COMPACTED, timed)
+    lag = str(retention_days * 86_400_000)
+    # A record that was replaced, or erased, is removed at last by then.
+    compacted = _ALWAYS | {"cleanup.policy": "compact", "max.compaction.lag.ms": lag}
+    timed = _ALWAYS | {"cleanup.policy": "delete", "retention.ms": lag}
+    kinds = (timed, timed, compacted, compacted, timed)
     return {name: kind | durable for name, kind in zip(topics, kinds, strict=True)}
 
 

@@ -10,7 +10,7 @@ from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
-from helios.bootstrap.kafka import kafka_sink
+from helios.bootstrap.kafka import kafka_sink, log_erasure
 from helios.bootstrap.rules import load_rules
 from helios.bootstrap.services import Services
 from helios.errors import ConfigurationError
@@ -109,7 +109,7 @@ def archive_on(settings: Settings, pool: Pool) -> OpenArchive:
 
 @contextmanager
 def eraser(settings: Settings) -> Iterator[Eraser]:
-    """What erases in the database, in the archive if HELIOS_ARCHIVE_URL is set, and in Kafka if there is a sink.
+    """What erases in the database, in the archive if HELIOS_ARCHIVE_URL is set, and in Kafka: a sink or a log.
 
     Raises:
         ConfigurationError: a setting is wrong.
@@ -122,15 +122,18 @@ def eraser(settings: Settings) -> Iterator[Eraser]:
         rules = load_rules(settings, sources, PostgresFlowVersions(pool))
         rules.refresh()
         archive = archive_on(settings, pool) if settings.archive_url else None
-        sink = kafka_sink(settings)
+        sink, log = kafka_sink(settings), log_erasure(settings)
         if archive:
             stack.callback(archive.close)
         if sink:
             stack.callback(sink.close)
+        if log:
+            stack.callback(log.close)
         yield Eraser(
             PostgresErasure(settings.postgres_url),
             EvidenceExtractor([evaluator.flow for evaluator in rules.reconciler.evaluators.values()], sources),
             archive=archive.archive if archive else None,
             files=archive.files if archive else None,
             tombstones=sink,
+            log=log,
         )

@@ -10,6 +10,7 @@ from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionP
 from helios.bootstrap.services import Services
 from helios.errors import ConfigurationError
 from helios.messages import job_group, topics
+from helios.model import retention
 from helios.ports.log import DeliveryLog, Heartbeats, LogEnds, LogReader
 from helios.services.log_progress import ProgressTracker
 from helios.services.projection import Projector
@@ -17,11 +18,15 @@ from helios.settings import Settings
 
 if TYPE_CHECKING:
     from helios.adapters.kafka import KafkaSink
+    from helios.adapters.kafka_erasure import KafkaLogErasure
 
 NO_KAFKA_CLIENT = "The log requires the Kafka client: pip install confluent-kafka"
 
 HEARTBEAT_SECONDS = 5.0
 """How long a heartbeat may take. A later one says more."""
+
+ERASURE_SECONDS = 30.0
+"""How long a request of an erasure to the log may take."""
 
 
 def kafka_sink(settings: Settings) -> "KafkaSink | None":
@@ -65,6 +70,29 @@ def delivery_log(settings: Settings) -> DeliveryLog:
         settings.log_brokers or "",
         topic=topics(settings.log_prefix).deliveries,
         timeout_seconds=0.8 * settings.database_timeout_seconds,
+        config_file=settings.kafka_config,
+    )
+
+
+def log_erasure(settings: Settings) -> "KafkaLogErasure | None":
+    """What erases from the log; None where Postgres judges.
+
+    Raises:
+        ConfigurationError: the Kafka client is not installed, or a setting is wrong.
+    """
+    if settings.engine != "flink":
+        return None
+    # Imported late, as in ``delivery_log``.
+    try:
+        from helios.adapters.kafka_erasure import KafkaLogErasure
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
+
+    return KafkaLogErasure(
+        settings.log_brokers or "",
+        names=topics(settings.log_prefix),
+        horizon=retention.log_horizon(settings.retention),
+        timeout_seconds=ERASURE_SECONDS,
         config_file=settings.kafka_config,
     )
 

@@ -32,6 +32,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--field", metavar="PATH=VALUE", help="events with this value in the payload: email=ada@example.com"
     )
     what.add_argument("--check", type=Path, metavar="FILE", help="check the signature of a receipt, and erase nothing")
+    parser.add_argument(
+        "--verify",
+        type=Path,
+        metavar="FILE",
+        help="with the value of a receipt: scan for it, also in the log, and erase nothing. Exit code 2: it is left",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show what would be removed, and change nothing")
     parser.set_defaults(run=_erase)
 
@@ -41,6 +47,9 @@ def _erase(options: argparse.Namespace) -> None:
         _check(options.check)
         return
     chosen = _selector(options)
+    if options.verify:
+        _verify(options.verify, chosen)
+        return
     settings = database.configure(require=[] if options.dry_run else ["erasure_secret"])
     with bootstrap.eraser(settings) as eraser:
         if options.dry_run:
@@ -68,16 +77,40 @@ def _selector(options: argparse.Namespace) -> Selector:
     return selector(path, value)
 
 
-def _check(file: Path) -> None:
-    settings = database.configure(require=["erasure_secret"])
+def _authentic(file: Path, secrets: str | None) -> Receipt:
+    """The receipt in a file.
+
+    Raises:
+        ConfigurationError: there is none.
+        ErasureIncompleteError: its signature is wrong.
+    """
     try:
         receipt = msgspec.json.decode(file.read_bytes(), type=Receipt)
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
     except msgspec.MsgspecError as error:
         raise ConfigurationError(f"{file}: is not a receipt: {error}") from error
-    if not any(receipt.is_authentic(secret) for secret in (settings.erasure_secret or "").split()):
+    if not any(receipt.is_authentic(secret) for secret in (secrets or "").split()):
         raise ErasureIncompleteError(f"{file}: the signature is not that of this receipt")
+    return receipt
+
+
+def _verify(file: Path, chosen: Selector) -> None:
+    settings = database.configure(require=["erasure_secret"])
+    receipt = _authentic(file, settings.erasure_secret)
+    if receipt.subject not in {chosen.digest(secret) for secret in (settings.erasure_secret or "").split()}:
+        raise ConfigurationError(f"{file}: is the receipt of another value")
+    with bootstrap.eraser(settings) as eraser:
+        left = eraser.scan(chosen)
+    now = datetime.now(UTC)
+    overdue = receipt.overdue(left, now)
+    write_json({"at": now, "left": left, "overdue": overdue, "outstanding": receipt.outstanding})
+    if overdue:
+        raise ErasureIncompleteError("The value is still found where it should no longer be: see overdue.")
+
+
+def _check(file: Path) -> None:
+    receipt = _authentic(file, database.configure(require=["erasure_secret"]).erasure_secret)
     write_line(f"The receipt is authentic: {receipt.field} {receipt.subject[:16]}, erased at {receipt.at}")
 
 

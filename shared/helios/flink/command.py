@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,12 +18,7 @@ from helios.flink.checkpoints import latest_checkpoint
 from helios.messages import topics
 from helios.model import retention
 from helios.reconciliation import declaration
-from helios.settings import Settings
 from helios.sources import declaration as source_declaration
-
-DEFAULT_HORIZON = timedelta(days=30)
-"""How long identities and records are stored if HELIOS_RETENTION names no days of ``ids``: the state of a stream
-processor has to end somewhere."""
 
 LATEST = "latest"
 """The value of ``--from`` that names the last checkpoint in the folder of the checkpoints."""
@@ -121,7 +115,7 @@ def execute(options: argparse.Namespace) -> None:
     flink.set_parallelism(options.parallelism)
     properties = _properties(options.kafka_properties) if options.kafka_properties else {}
     log = Log(settings.log_brokers or "", topics(settings.log_prefix), properties)
-    build(flink, log, Declarations(flows, sources, _horizon(settings)))
+    build(flink, log, Declarations(flows, sources, retention.log_horizon(settings.retention)))
     name = f"helios {settings.log_prefix}"
     if options.action == "submit":
         print(flink.execute_async(name).get_job_id())
@@ -141,11 +135,6 @@ def _target(options: argparse.Namespace) -> Mapping[str, str]:
     if start:
         more["execution.state-recovery.path"] = start
     return more
-
-
-def _horizon(settings: Settings) -> timedelta:
-    horizon = retention.parse(settings.retention).ids if settings.retention else None
-    return horizon or DEFAULT_HORIZON
 
 
 def _properties(file: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -20,6 +21,7 @@ OUTSIDE: Final = (
     "backups of the database, and its write-ahead log until it is recycled",
     "versions and copies of the archive's files, if the bucket keeps them",
     "messages in Kafka until the topic is compacted (cleanup.policy=compact), and in the systems that read it",
+    "checkpoints and savepoints of the job of Flink, until they are removed",
     "what was replayed to webhooks and topics, queues and dead letters of the clouds, and logs of other systems",
 )
 """Where the value may still be, and Helios can't erase it."""
@@ -48,6 +50,18 @@ class Selector(msgspec.Struct, frozen=True):
         return hmac.new(secret.encode(), f"{self.field}={self.value}".encode(), hashlib.sha256).hexdigest()
 
 
+class Outstanding(msgspec.Struct, frozen=True, kw_only=True):
+    """A place that Helios can't erase from at once, and that forgets later.
+
+    Attributes:
+        place: a topic, or the state of the job.
+        until: when it has forgotten at last, UTC; None: nothing says when.
+    """
+
+    place: str
+    until: datetime | None
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What was erased, and where the value is still found.
 
@@ -59,6 +73,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         removed: the number of removed rows and messages, by place.
         left: the number of rows in which a scan found the value afterwards, by place. Empty: none.
         outside: where the value may still be, out of Helios' reach.
+        outstanding: with the engine of Flink, the places of the log, which ``helios erase --verify`` scans; otherwise
+            absent, as in a receipt of an earlier version.
         signature: HMAC-SHA256 with HELIOS_ERASURE_SECRET over the other fields.
     """
 
@@ -69,6 +85,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     removed: dict[str, int]
     left: dict[str, int]
     outside: tuple[str, ...] = OUTSIDE
+    outstanding: tuple[Outstanding, ...] | msgspec.UnsetType = msgspec.UNSET
     signature: str = ""
 
     def signed(self, secret: str) -> "Receipt":
@@ -78,6 +95,17 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     def is_authentic(self, secret: str) -> bool:
         """Whether the signature is that of this receipt."""
         return hmac.compare_digest(self.signature, self._signature(secret))
+
+    def overdue(self, left: Mapping[str, int], now: datetime) -> dict[str, int]:
+        """What of the value is left in places that should have forgotten it.
+
+        Args:
+            left: the number of rows and messages in which a scan has found it, by place.
+            now: the time of the scan.
+        """
+        outstanding = () if self.outstanding is msgspec.UNSET else self.outstanding
+        waiting = {each.place for each in outstanding if each.until is None or now < each.until}
+        return {place: number for place, number in left.items() if place not in waiting}
 
     def _signature(self, secret: str) -> str:
         fields = msgspec.json.encode(msgspec.structs.replace(self, signature=""), order="sorted")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -85,3 +85,13 @@ def _check(limits: Mapping[str, timedelta]) -> None:
 
 def _error(reason: str) -> ConfigurationError:
     return ConfigurationError(f"HELIOS_RETENTION: {reason}. Example: events=90 ids=400 flows=400 counts=30")
+
+
+DEFAULT_LOG_HORIZON: Final = timedelta(days=30)
+"""How long the job of Flink knows identities and records if HELIOS_RETENTION names no days of ``ids``: the state of a
+stream processor has to end somewhere."""
+
+
+def log_horizon(text: str | None) -> timedelta:
+    """How long the job of Flink knows identities and records, by HELIOS_RETENTION."""
+    return (parse(text).ids if text else None) or DEFAULT_LOG_HORIZON

@@ -1,13 +1,15 @@
 """Erasing events: the database, the files of the archive, and the messages in Kafka."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from helios.model.archive import ArchiveFile, LocalFile
 from helios.model.audit import AuditEntry
-from helios.model.erasure import Selector
+from helios.model.erasure import Outstanding, Selector
 from helios.model.events import Event
+from helios.reconciliation.record import FlowKey
 
 
 class ErasureStore(Protocol):
@@ -46,6 +48,22 @@ class ErasureFiles(Protocol):
 
     def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
         """Write a file again, without the events that a selector finds; no file if nothing is left."""
+
+
+class LogErasure(Protocol):
+    """Erases from the log. Every method raises Retryable when it can't be reached."""
+
+    def erase(self, instances: Collection[FlowKey]) -> int:
+        """Write tombstones for the records of flow instances, and return the number of instances.
+
+        Sending them again is safe.
+        """
+
+    def outstanding(self, now: datetime) -> list[Outstanding]:
+        """The topics and the state that still have what was written until now, and when they have forgotten it."""
+
+    def scan(self, selector: Selector) -> dict[str, int]:
+        """The number of messages that mention the value, by topic with one. It reads all of the log."""
 
 
 class Tombstones(Protocol):

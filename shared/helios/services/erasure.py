@@ -6,12 +6,14 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from msgspec import UNSET
+
 from helios.model.archive import ArchiveFile, FileFilter, IndexedField
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Receipt, Selector
 from helios.model.events import Event
 from helios.ports.archive import ArchiveTurn
-from helios.ports.erasure import ErasureFiles, ErasureStore, Tombstones
+from helios.ports.erasure import ErasureFiles, ErasureStore, LogErasure, Tombstones
 from helios.reconciliation.evidence import EvidenceExtractor
 from helios.services.archive import Archive
 
@@ -32,6 +34,7 @@ class Eraser:
         archive: Archive | None = None,
         files: ErasureFiles | None = None,
         tombstones: Tombstones | None = None,
+        log: LogErasure | None = None,
     ) -> None:
         """Take the ports.
 
@@ -41,12 +44,14 @@ class Eraser:
             archive: the archive; None: there is none.
             files: its files; None: there is no archive.
             tombstones: Kafka; None: there is no sink.
+            log: the log; None: Postgres judges.
         """
         self._store = store
         self._extractor = extractor
         self._archive = archive
         self._files = files
         self._tombstones = tombstones
+        self._log = log
 
     def preview(self, selector: Selector) -> dict[str, int]:
         """The number of rows that an erasure would remove, by place.
@@ -79,10 +84,12 @@ class Eraser:
             events = list({event.key: event for event in found}.values())  # an archived event may be hot as well
             self._store.mark(events)
             keys = self._tombstones.erase(events) if self._tombstones and events else 0
-            removed = self._store.remove(selector, events, self._instances(events), dry_run=False)
+            instances = self._instances(events)
+            removed = self._store.remove(selector, events, instances, dry_run=False)
             for file in archived:
                 self._rewrite(turn, file, selector, clock())
-        removed |= {"kafka": keys, "archive": sum(map(len, archived.values()))}
+        records = self._log.erase(instances) if self._log else 0
+        removed |= {"kafka": keys, "log": records, "archive": sum(map(len, archived.values()))}
         receipt = Receipt(
             field=selector.field,
             subject=selector.digest(secret),
@@ -90,9 +97,18 @@ class Eraser:
             actor=actor,
             removed={place: number for place, number in sorted(removed.items()) if number},
             left=self._left(selector),
+            outstanding=tuple(self._log.outstanding(clock())) if self._log else UNSET,
         ).signed(secret)
         self._store.record(_entry(receipt))
         return receipt
+
+    def scan(self, selector: Selector) -> dict[str, int]:
+        """The number of rows and messages in which the value is found, by place. It reads all of the log.
+
+        Raises:
+            Retryable: the database, the archive or the log can't be reached.
+        """
+        return self._left(selector) | (self._log.scan(selector) if self._log else {})
 
     @contextmanager
     def _turn(self) -> Iterator[ArchiveTurn | None]:

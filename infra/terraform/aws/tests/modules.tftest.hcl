@@ -406,6 +406,54 @@ run "a_log_is_encrypted_admits_only_its_clients_and_has_a_replica_in_each_zone" 
   }
 }
 
+run "the_job_is_in_the_vpc_of_the_log_with_snapshots_and_a_core_for_each_task" {
+  command = plan
+
+  module {
+    source = "../modules/aws/flink"
+  }
+
+  variables {
+    name                    = "helios"
+    vpc_id                  = "vpc-1"
+    subnet_ids              = ["subnet-1", "subnet-2", "subnet-3"]
+    code                    = { bucket_arn = "arn:aws:s3:::code", key = "flink.zip" }
+    runtime                 = "FLINK-2_3"
+    brokers                 = "b-1:9096"
+    secret                  = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:log", key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1" }
+    log_prefix              = "helios"
+    retention               = "unarchived_events=30 ids=30"
+    parallelism             = 4
+    checkpoint_milliseconds = 1000
+    starts                  = false
+    log_retention_days      = 30
+    permissions_boundary    = null
+  }
+
+  assert {
+    condition     = toset(aws_kinesisanalyticsv2_application.this.application_configuration[0].vpc_configuration[0].subnet_ids) == toset(["subnet-1", "subnet-2", "subnet-3"])
+    error_message = "The application must reach the brokers, which are in the VPC."
+  }
+
+  assert {
+    condition     = aws_kinesisanalyticsv2_application.this.application_configuration[0].application_snapshot_configuration[0].snapshots_enabled
+    error_message = "Without a snapshot, a new version would begin without state."
+  }
+
+  assert {
+    condition = alltrue([
+      for one in aws_kinesisanalyticsv2_application.this.application_configuration[0].flink_application_configuration[0].parallelism_configuration :
+      one.parallelism == 4 && one.parallelism_per_kpu == 1 && !one.auto_scaling_enabled
+    ])
+    error_message = "Each task must have a processing unit of its own, and no change of the load may restart the job."
+  }
+
+  assert {
+    condition     = !strcontains(jsonencode(aws_kinesisanalyticsv2_application.this.application_configuration[0].environment_properties), "password")
+    error_message = "The password must not be in the configuration: everyone who may see the application could read it."
+  }
+}
+
 run "an_archive_is_private_encrypted_and_filled_once_a_day" {
   command = plan
 
@@ -467,5 +515,34 @@ run "an_archive_without_a_task_has_no_schedule" {
   assert {
     condition     = length(aws_scheduler_schedule.this) == 0 && length(aws_iam_role.schedule) == 0
     error_message = "Without a task there must be no schedule and no role for it."
+  }
+}
+
+run "only_rules_of_recoveries_may_send_to_the_queue_beside_the_rule_of_the_bus" {
+  command = plan
+
+  module {
+    source = "../modules/aws/events"
+  }
+
+  variables {
+    name               = "helios"
+    visibility_seconds = 60
+    max_receives       = 5
+    archive_days       = 14
+    recoveries         = true
+  }
+
+  assert {
+    condition = alltrue([
+      for condition in data.aws_iam_policy_document.from_the_bus["helios-events"].statement[0].condition :
+      length(condition.values) == 2 && endswith(condition.values[1], ":rule/helios/helios-recovery-*")
+    ])
+    error_message = "Replayed events must reach the queue through the rule of their recovery."
+  }
+
+  assert {
+    condition     = alltrue([for condition in data.aws_iam_policy_document.from_the_bus["helios-events-dlq"].statement[0].condition : length(condition.values) == 1])
+    error_message = "No recovery sends to the dead-letter queue."
   }
 }
