@@ -153,6 +153,24 @@ test("the history shows what each version changed, and an earlier text can be ed
   expect(area).toHaveValue(SHIPPED);
 });
 
+test("a flow that only its versions declare is withdrawn after a question", async () => {
+  const version = { ...server.rules.add(SHIPPED, "kim"), state: "in_force" as const, approved_at: "2026-01-02T03:04:00Z", approved_by: "lee" };
+  server.rules.versions = [version];
+  server.rules.rules = { ...server.rules.rules, owner: "version", in_force: version, draft: null };
+  await visit();
+  const versions = await screen.findByRole("list", { name: "Versions" });
+  expect(within(versions).queryByRole("button", { name: "Withdraw" })).toBeNull();
+  server.rules.rules = { ...server.rules.rules, can_withdraw: true };
+  await user.click(await within(versions).findByRole("button", { name: "Withdraw" }));
+  expect(await screen.findByRole("dialog", { name: "Withdraw rules" })).toHaveTextContent("Its orders stay stored as they are");
+  expect(server.rules.versions[0]?.state).toBe("in_force");
+  await user.click(button("End this flow"));
+  await waitFor(() => {
+    expect(versions).toHaveTextContent("withdrawn by me");
+  });
+  expect(screen.queryByRole("dialog")).toBeNull();
+});
+
 test("a difference has every line of both texts", () => {
   expect(diffOf("a\nb\nc", "b\nc\nd").map(({ kind, text }) => `${kind} ${text}`)).toEqual([
     "removed a",

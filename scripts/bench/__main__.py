@@ -25,6 +25,7 @@ from scripts.bench import (
     recoveries,
     reference,
     report,
+    resolving,
     retention,
     scale,
     stats,
@@ -55,6 +56,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "drops": drops.measure,
     "flink": flink.measure,
     "recoveries": recoveries.measure,
+    "resolutions": resolving.measure,
 }
 
 SIZED = {"archive", "drops", "retention"}

@@ -91,6 +91,23 @@ def boundary_policy(name: str) -> Mapping[str, Any]:
         ),
         allow("Secrets", ["secretsmanager:GetSecretValue"], f"arn:aws:secretsmanager:*:*:secret:{name}/*"),
         allow("Bus", ["events:PutEvents"], f"arn:aws:events:*:*:event-bus/{name}"),
+        allow(
+            "Recoveries",
+            [
+                "events:CancelReplay",
+                "events:DeleteRule",
+                "events:DescribeArchive",
+                "events:DescribeReplay",
+                "events:ListRules",
+                "events:ListTargetsByRule",
+                "events:PutRule",
+                "events:PutTargets",
+                "events:RemoveTargets",
+                "events:StartReplay",
+                "sqs:ChangeMessageVisibility",
+            ],
+            "*",
+        ),
         allow("Clients", ["execute-api:ManageConnections"], "arn:aws:execute-api:*:*:*"),
         allow("Network", _NETWORK, "*"),
     )

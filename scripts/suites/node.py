@@ -12,8 +12,6 @@ NOT_IMITATED: Final = {"pubsub IAM ": "IAM is not imitated", "pubsub schema ": "
 """The reason by the start of the full names of the cases."""
 
 CASE_MILLISECONDS = 120_000
-ATTEMPTS_MORE = 2
-"""Some cases fail when a message is delivered again, which Pub/Sub may do: on a busy machine a lease of 10 s passes."""
 
 
 def run(checkout: Path, host: str) -> int:
@@ -46,7 +44,6 @@ def run(checkout: Path, host: str) -> int:
         subprocess.run(
             [
                 *("npx", "mocha", "build/system-test/pubsub.js", "--timeout", str(CASE_MILLISECONDS), "--exit"),
-                *("--retries", str(ATTEMPTS_MORE)),
                 *("--reporter", "json", "--reporter-option", f"output={report}"),
             ],
             cwd=checkout,

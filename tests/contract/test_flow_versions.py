@@ -94,6 +94,43 @@ def test_a_draft_is_previewed_approved_and_in_force(versions, postgres_store):
     ]
 
 
+def test_a_withdrawn_flow_has_no_rules_and_its_instances_stay_as_they_are(versions, rules, postgres_store):
+    """No batch by the withdrawn rules commits, no deadline passes any more, and the flow can be put in force again."""
+    text = SHIPPED.replace('name = "order"\nkey', 'name = "copy"\nkey')
+    alone = Rules([], versions)
+    save(versions, text)
+    versions.mark_previewed("copy", 1, actor="lee", now=NOW)
+    versions.approve("copy", 1, actor="lee", now=NOW)
+    alone.refresh()
+    ingest_by(alone, postgres_store, leg("order"))
+    behind = Rules([], versions)
+    behind.refresh()
+
+    withdrawn = versions.withdraw("copy", 1, actor="kim", now=NOW)
+
+    assert (withdrawn.state, withdrawn.withdrawn_by, withdrawn.withdrawn_at) == ("withdrawn", "kim", NOW)
+    assert versions.in_force().texts == {}
+    assert versions.unfinished() == []
+    ingest_by(behind, postgres_store, leg("payment"))  # a process that does not know it yet
+    assert behind.evaluators.keys() == set()
+    expire_flows(NOW, store=postgres_store, reconciler=alone.reconciler)
+    stored = postgres_store.flow(("copy", "ORD-1"))
+    assert (stored.status, stored.waiting, len(stored.evidence_set.items)) == ("open", False, 1)
+    log = postgres_store.audit_log(subject="flow copy", limit=1).items
+    assert [(entry.action, entry.actor) for entry in log] == [("flow_version_withdrawn", "kim")]
+
+    with pytest.raises(Rejected, match="is not in force: it is withdrawn") as refused:
+        versions.withdraw("copy", 1, actor="kim", now=NOW)
+    assert refused.value.status == 409
+    with pytest.raises(Rejected, match="was withdrawn: save its text"):
+        versions.approve("copy", 1, actor="lee", now=NOW)
+    assert versions.withdraw("copy", 2, actor="kim", now=NOW) is None
+    save(versions, text, based_on=1)
+    versions.mark_previewed("copy", 2, actor="lee", now=NOW)
+    versions.approve("copy", 2, actor="lee", now=NOW)
+    assert versions.in_force().texts == {"copy": text}
+
+
 comments = st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20), max_size=5)
 
 

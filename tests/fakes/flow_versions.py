@@ -35,6 +35,10 @@ class MemoryFlowVersions:
         """There is no version."""
         return None
 
+    def withdraw(self, flow: str, number: int, *, actor: str, now: datetime) -> FlowVersion | None:
+        """There is no version."""
+        return None
+
     def approve(self, flow: str, number: int, *, actor: str, now: datetime) -> FlowVersion | None:
         """There is no version."""
         return None

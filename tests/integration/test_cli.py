@@ -413,6 +413,9 @@ def test_the_rules_of_a_flow_are_exported_edited_previewed_and_approved(helios, 
     assert helios("flow-versions", "export", "order").stdout.encode() == lenient
     assert "version 1" in helios("flow-versions", "list").stdout
     assert "in_force" in helios("flow-versions", "history", "order").stdout
+    unconfirmed = helios("flow-versions", "withdraw", "order", "1")
+    assert (unconfirmed.returncode, "Repeat the command with --yes" in unconfirmed.stderr) == (2, True)
+    assert "is shipped with Helios" in helios("flow-versions", "withdraw", "order", "1", "--yes").stderr
     # The API evaluates by the version at once, and repairs what it has evaluated before.
     eventually(lambda: "No flow instance matches" in helios("flows", "--status", "mismatched").stdout)
 

@@ -213,7 +213,7 @@ CASES: Mapping[tuple[str, str], list[Case]] = {
         ("post", f"{V1}/flow-versions/{{flow}}/{{version}}/{action}"): [
             Case("editor", f"{V1}/flow-versions/order/9/{action}", found=404)
         ]
-        for action in ("preview", "approve")
+        for action in ("preview", "approve", "withdraw")
     },
     ("get", f"{V1}/flows/{{flow}}/{{key}}"): [Case("narrowed", f"{V1}/flows/order/{KEY}")],
     ("get", f"{V1}/incidents"): [
@@ -299,6 +299,7 @@ COMMANDS: Mapping[tuple[str, ...], list[str] | None] = {
     ("flow-versions", "save"): ["flow-versions", "save", "nowhere.toml"],
     ("flow-versions", "preview"): ["flow-versions", "preview", "order", "9"],
     ("flow-versions", "approve"): ["flow-versions", "approve", "order", "9"],
+    ("flow-versions", "withdraw"): ["flow-versions", "withdraw", "other", "9", "--yes"],
     ("replay", "start"): ["replay", "start", "--to-watchers", "--source", "gcp", "--dry-run"],
     ("replay", "list"): ["replay", "list"],
     ("replay", "show"): ["replay", "show", "{job}"],

@@ -145,6 +145,27 @@ def test_a_flow_that_a_file_owns_is_read_only_and_says_so(services, tmp_path):
     assert save(api, LENIENT.replace('name = "order"\nkey', 'name = "other"\nkey')).status_code == 201
 
 
+def test_only_a_flow_without_another_declaration_is_withdrawn(api, services):
+    other = SHIPPED.replace('name = "order"\nkey', 'name = "other"\nkey')
+    for flow, text in (("order", LENIENT), ("other", other)):
+        assert save(api, text).status_code == 201
+        assert post(api, f"{flow}/1/withdraw").status_code == 409  # a draft, or shipped
+        assert post(api, f"{flow}/1/preview").status_code == 200
+        assert post(api, f"{flow}/1/approve").status_code == 200
+    assert [(rules["flow"], rules["can_withdraw"]) for rules in get(api).json()] == [("order", False), ("other", True)]
+    refused = post(api, "order/1/withdraw")
+    assert (refused.status_code, "save that text as a new version" in refused.json()["detail"]) == (409, True)
+    assert post(api, "other/1/withdraw", token="resolve").status_code == 403
+    assert post(api, "other/9/withdraw").status_code == 404
+
+    withdrawn = post(api, "other/1/withdraw")
+
+    assert (withdrawn.status_code, withdrawn.json()["withdrawn_by"]) == (200, "token:rules")
+    assert services.reconciler.evaluators.keys() == {"order"}
+    (_, rules) = get(api).json()
+    assert (rules["text"], rules["in_force"], rules["latest"], rules["can_withdraw"]) == (None, None, 1, False)
+
+
 def test_every_change_needs_the_scope_and_a_token_without_limits(api):
     for token in ("read", "replay", "resolve"):
         assert save(api, token=token).status_code == 403

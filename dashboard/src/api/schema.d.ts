@@ -833,6 +833,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/flow-versions/{flow}/{version}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Withdraw Flow Version
+         * @description End a flow that only its versions declare, by withdrawing the version in force.
+         *
+         *     No event is evaluated by it any more. Its instances stay as they are, and are not shown, until retention removes
+         *     them or a later version is approved.
+         */
+        post: operations["withdraw_flow_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/replays": {
         parameters: {
             query?: never;
@@ -1636,13 +1659,15 @@ export interface components {
          *         previewed_by: who previewed it.
          *         approved_at: when it was approved, UTC; None: never.
          *         approved_by: who approved it.
+         *         withdrawn_at: when it was withdrawn, UTC; None: never.
+         *         withdrawn_by: who withdrew it.
          *         recompute: how far the stored flow instances are evaluated by it; None: it was never approved.
          */
         FlowVersion: {
             flow: string;
             version: number;
             /** @enum {unknown} */
-            state: "draft" | "in_force" | "replaced" | "superseded";
+            state: "draft" | "in_force" | "replaced" | "superseded" | "withdrawn";
             text: string;
             saved_at: string;
             saved_by: string;
@@ -1654,6 +1679,10 @@ export interface components {
             approved_at: string | null;
             /** @default null */
             approved_by: string | null;
+            /** @default null */
+            withdrawn_at: string | null;
+            /** @default null */
+            withdrawn_by: string | null;
             /** @default null */
             recompute: components["schemas"]["RecomputeProgress"] | null;
         };
@@ -1978,7 +2007,7 @@ export interface components {
             at: string;
             actor: string;
             /** @enum {unknown} */
-            action: "dead_letter_replayed" | "erased" | "flow_instances_resolved" | "flow_version_approved" | "flow_version_previewed" | "flow_version_saved" | "incident_acknowledged" | "incident_assigned" | "incident_snoozed" | "recovery_ended" | "recovery_started" | "replay_cancelled" | "replay_finished" | "replay_started" | "token_created" | "token_revoked";
+            action: "dead_letter_replayed" | "erased" | "flow_instances_resolved" | "flow_version_approved" | "flow_version_previewed" | "flow_version_saved" | "flow_version_withdrawn" | "incident_acknowledged" | "incident_assigned" | "incident_snoozed" | "recovery_ended" | "recovery_started" | "replay_cancelled" | "replay_finished" | "replay_started" | "token_created" | "token_revoked";
             subject: string;
             detail: string;
         };
@@ -2535,6 +2564,7 @@ export interface components {
          *         text: the TOML that declares the flow. Of a file, it is the whole file. None: no rules are in force yet.
          *         read_only: why nobody can edit the flow here, as a predicate of the flow; None: a new version can be saved.
          *         in_force: the version in force; None: there is none.
+         *         can_withdraw: whether the flow ends when that version is withdrawn: neither Helios nor a file declares it.
          *         latest: the number of the latest version, on which the next one is based; None: there is no version.
          *         draft: the draft that waits for its approval; None: there is none.
          */
@@ -2547,6 +2577,8 @@ export interface components {
             read_only: string | null;
             /** @default null */
             in_force: components["schemas"]["FlowVersion"] | null;
+            /** @default false */
+            can_withdraw: boolean;
             /** @default null */
             latest: number | null;
             /** @default null */
@@ -4682,7 +4714,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only entries with this action */
-                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked" | "erased" | "flow_instances_resolved" | "incident_acknowledged" | "incident_snoozed" | "incident_assigned" | "flow_version_saved" | "flow_version_previewed" | "flow_version_approved" | "recovery_started" | "recovery_ended") | null;
+                action?: ("dead_letter_replayed" | "replay_started" | "replay_cancelled" | "replay_finished" | "token_created" | "token_revoked" | "erased" | "flow_instances_resolved" | "incident_acknowledged" | "incident_snoozed" | "incident_assigned" | "flow_version_saved" | "flow_version_previewed" | "flow_version_approved" | "flow_version_withdrawn" | "recovery_started" | "recovery_ended") | null;
                 /** @description Only entries about this subject: `replay job 3`, `dead letter 17` */
                 subject?: string | null;
                 /** @description next_cursor of the previous page */
@@ -6275,6 +6307,92 @@ export interface operations {
         };
     };
     approve_flow_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                flow: string;
+                version: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersion"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw_flow_version: {
         parameters: {
             query?: never;
             header?: never;

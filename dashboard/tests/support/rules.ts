@@ -16,6 +16,7 @@ export class Rules {
     text: SHIPPED,
     read_only: null,
     in_force: null,
+    can_withdraw: false,
     latest: null,
     draft: null,
   };
@@ -46,6 +47,8 @@ export class Rules {
       previewed_by: null,
       approved_at: null,
       approved_by: null,
+      withdrawn_at: null,
+      withdrawn_by: null,
       recompute: null,
     };
     this.versions = [...this.versions.map((each) => (each.state === "draft" ? { ...each, state: "replaced" as const } : each)), draft];
@@ -67,6 +70,11 @@ export class Rules {
       Object.assign(version, { previewed_at: AT, previewed_by: "me" });
       this.rules = { ...this.rules, draft: { ...version } };
       return [200, { ...EMPTY, ...this.preview }];
+    }
+    if (action === "withdraw") {
+      Object.assign(version, { state: "withdrawn", withdrawn_at: AT, withdrawn_by: "me" });
+      this.rules = { ...this.rules, text: null, in_force: null, can_withdraw: false };
+      return [200, version];
     }
     const recompute = { events: 1200, instances: 7, started_at: AT, finished_at: null };
     Object.assign(version, { state: "in_force", approved_at: AT, approved_by: "me", recompute });

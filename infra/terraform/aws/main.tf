@@ -132,6 +132,7 @@ module "events" {
   visibility_seconds = local.visibility_seconds
   max_receives       = var.max_receives
   archive_days       = var.archive_days
+  recoveries         = var.recoveries
 }
 
 locals {
@@ -187,6 +188,25 @@ locals {
     var.replay_to_bus ? { HELIOS_REPLAY_TOPICS = "aws=${module.events.bus}" } : {},
   )
 
+  # The places of recoveries. The API starts recoveries and the sweep does them, so only the sweep has the permissions.
+  recovery_places = "aws-archive=${module.events.archive_arn} aws-queue=${module.events.queue.arn} aws-dead-letters=${module.events.dead_letter_queue.url}"
+  recoveries      = var.recoveries ? { HELIOS_RECOVERY_PLACES = local.recovery_places } : {}
+  recover = {
+    RecoveryReplays = {
+      actions   = ["events:DescribeArchive", "events:StartReplay", "events:DescribeReplay", "events:CancelReplay"]
+      resources = [module.events.archive_arn, module.events.recovery.replays]
+    }
+    RecoveryRules = {
+      actions   = ["events:PutRule", "events:PutTargets", "events:ListTargetsByRule", "events:RemoveTargets", "events:DeleteRule"]
+      resources = [module.events.recovery.rules]
+    }
+    RecoveryRuleNames = { actions = ["events:ListRules"], resources = [module.events.recovery.any_rules] }
+    RecoveryDeadLetters = {
+      actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"]
+      resources = [module.events.dead_letter_queue.arn]
+    }
+  }
+
   functions = {
     ingest = {
       description = "Stores batches of events from the queue, exactly once."
@@ -199,7 +219,7 @@ locals {
     api = {
       description = "Answers webhooks and queries."
       secret      = "api-settings"
-      environment = merge(local.replay_targets, {
+      environment = merge(local.replay_targets, local.recoveries, {
         HELIOS_RELAY_QUEUE_URL  = module.events.relay_queue.url
         HELIOS_DASHBOARD_ORIGIN = local.dashboard_origin
         HELIOS_WEBHOOK_AUTH     = var.webhook_auth
@@ -232,8 +252,8 @@ locals {
     sweep = {
       description = "Closes overdue flow instances, makes partitions and removes what has expired, once a minute."
       secret      = "owner-settings"
-      environment = merge(local.notifications, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
-      permissions = { Notify = local.notify }
+      environment = merge(local.notifications, local.recoveries, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
+      permissions = merge({ Notify = local.notify }, { for name, allowed in local.recover : name => allowed if var.recoveries })
       timeout     = 3 * var.function_timeout # time for an attempt to notify a receiver that does not answer
     }
     replay = {

@@ -124,3 +124,8 @@ output "archive" {
   description = "HELIOS_ARCHIVE_URL of the processes that archive and read, and the policy that their roles need. Null: no archive."
   value       = one([for archive in module.archive : { url = archive.url, policy = archive.policy }])
 }
+
+output "recovery_places" {
+  description = "HELIOS_RECOVERY_PLACES of a process outside these functions, which needs the permissions of the sweep. Null: recoveries are off."
+  value       = var.recoveries ? local.recovery_places : null
+}

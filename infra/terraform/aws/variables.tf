@@ -309,6 +309,12 @@ variable "replay_to_bus" {
   default     = false
 }
 
+variable "recoveries" {
+  description = "Whether Helios may bring missing legs back: from the bus' archive, by a rule of its own that only one replay matches, and from the dead-letter queue."
+  type        = bool
+  default     = false
+}
+
 variable "archive_days" {
   description = "Retention of the bus' archive, in days."
   type        = number

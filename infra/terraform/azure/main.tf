@@ -107,6 +107,7 @@ module "event_grid" {
   dead_letter_days  = var.dead_letter_days
   publishers        = merge(local.deployers, var.publishers)
   keys              = var.publish_with_keys
+  recovery_readers  = var.recovery_readers
 }
 
 module "watch" {

@@ -38,3 +38,8 @@ output "resource_group" {
   description = "Name of the resource group."
   value       = azurerm_resource_group.this.name
 }
+
+output "recovery_places" {
+  description = "HELIOS_RECOVERY_PLACES of a process that is one of recovery_readers. Null: there is none."
+  value       = length(var.recovery_readers) > 0 ? "azure-dead-letters=https://${module.function_app.storage_name}.blob.core.windows.net/${module.event_grid.dead_letter_container}" : null
+}

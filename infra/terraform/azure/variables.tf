@@ -301,6 +301,17 @@ variable "publishers" {
   }
 }
 
+variable "recovery_readers" {
+  description = "Principals that may read Event Grid's dead letters to bring missing events back, such as the identity of `helios serve`: object ids in Entra ID, by name. Empty: none."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for id in values(var.recovery_readers) : can(regex("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", id))])
+    error_message = "Each of recovery_readers must be an object id: `az ad sp show --id APP --query id` prints it."
+  }
+}
+
 variable "publish_with_keys" {
   description = "Whether the topic also accepts its access keys, for publishers without an identity in Entra ID."
   type        = bool

@@ -223,6 +223,7 @@ module "topic" {
   delivery_attempts = var.delivery_attempts
   retention_days    = var.retention_days
   publishers        = var.publishers
+  recovery_members  = var.recovery_members
 
   depends_on = [google_project_service.this]
 }

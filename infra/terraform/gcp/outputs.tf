@@ -42,3 +42,8 @@ output "deletion_protection" {
   description = "Whether `terraform destroy` would fail half-way, because the bucket of packages is protected."
   value       = var.deletion_protection
 }
+
+output "recovery_places" {
+  description = "HELIOS_RECOVERY_PLACES of a process whose account is one of recovery_members. Null: there is none."
+  value       = length(var.recovery_members) > 0 ? "gcp-topic=${module.topic.topic} gcp-dead-letters=${module.topic.dead_letter_subscription_id}" : null
+}

@@ -263,6 +263,17 @@ variable "publishers" {
   }
 }
 
+variable "recovery_members" {
+  description = "Members that may bring missing events back: the account of `helios serve`, such as serviceAccount:helios@PROJECT.iam.gserviceaccount.com. They may create, seek, read and delete subscriptions of the project, also of other topics that they may attach to. Empty: none."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.recovery_members : can(regex("^(user|group|serviceAccount|principal|principalSet):.+", member))])
+    error_message = "Each of recovery_members must be a member, such as serviceAccount:NAME@PROJECT.iam.gserviceaccount.com; allUsers is not allowed."
+  }
+}
+
 # Monitoring.
 
 variable "alarm_email" {

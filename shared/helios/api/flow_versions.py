@@ -118,6 +118,18 @@ def changing_router(editor: FlowEditor, access: Access, *, max_body_bytes: int) 
         approved = editor.approve(flow, version, actor=caller.name, now=datetime.now(UTC))
         return reply(approved) if approved else _unknown(flow, version)
 
+    @routes.post(
+        "/{flow}/{version}/withdraw", responses=responses(200, "FlowVersion", 401, 403, 404, 409, 422, 429, 503)
+    )
+    def withdraw_flow_version(flow: FlowName, version: Number, caller: Annotated[Caller, may_edit]) -> Response:
+        """End a flow that only its versions declare, by withdrawing the version in force.
+
+        No event is evaluated by it any more. Its instances stay as they are, and are not shown, until retention removes
+        them or a later version is approved.
+        """
+        withdrawn = editor.withdraw(flow, version, actor=caller.name, now=datetime.now(UTC))
+        return reply(withdrawn) if withdrawn else _unknown(flow, version)
+
     return routes
 
 

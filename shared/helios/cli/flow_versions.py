@@ -1,4 +1,4 @@
-"""``helios flow-versions``: edit the rules of flows that no file owns: save, preview, approve and export them."""
+"""``helios flow-versions``: save, preview, approve, withdraw and export the rules of flows that no file owns."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ from helios.model.flow_versions import FlowRules, FlowVersion
 
 def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the command to a parser; each action sets ``run``, which takes the parsed arguments."""
-    text = "edit the rules of flows that no file owns: save, preview, approve and export them"
+    text = "edit the rules of flows that no file owns: save, preview, approve, withdraw and export them"
     actions = commands.add_parser("flow-versions", help=text, description=text).add_subparsers(
         dest="action", required=True
     )
@@ -48,6 +48,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     text = "put a previewed draft in force, and evaluate the stored flow instances by it"
     approve = actions.add_parser("approve", help=text, description=text, parents=[common_options(), _one_version()])
     approve.set_defaults(run=_approve)
+    text = "end a flow that only its versions declare: no event is evaluated by it any more"
+    withdraw = actions.add_parser("withdraw", help=text, description=text, parents=[common_options(), _one_version()])
+    withdraw.add_argument("--yes", action="store_true", help="withdraw it; without this option nothing is changed")
+    withdraw.set_defaults(run=_withdraw)
 
 
 def _one_version() -> argparse.ArgumentParser:
@@ -111,6 +115,15 @@ def _preview(options: argparse.Namespace) -> None:
 
 def _approve(options: argparse.Namespace) -> None:
     _show(options, client(options).approve_flow_version(options.flow, options.version))
+
+
+def _withdraw(options: argparse.Namespace) -> None:
+    if not options.yes:
+        raise ConfigurationError(
+            f"The flow {options.flow} would end. Its instances would stay stored as they are, and not be shown. "
+            "Repeat the command with --yes to withdraw it."
+        )
+    _show(options, client(options).withdraw_flow_version(options.flow, options.version))
 
 
 def _show(options: argparse.Namespace, version: FlowVersion) -> None:

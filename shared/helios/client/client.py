@@ -304,6 +304,16 @@ class Client:
         path = f"flow-versions/{quote(flow, safe='')}/{version}/approve"
         return self._connection.post(path, None, decoder(FlowVersion))
 
+    def withdraw_flow_version(self, flow: str, version: int) -> FlowVersion:
+        """End a flow that only its versions declare, by withdrawing the version in force.
+
+        Raises:
+            ApiError: the request failed; with the status 409 if the version is not in force, or the flow is declared
+                elsewhere too.
+        """
+        path = f"flow-versions/{quote(flow, safe='')}/{version}/withdraw"
+        return self._connection.post(path, None, decoder(FlowVersion))
+
     # Recoveries
 
     def diagnoses(self, flow: str, key: str) -> list[Diagnosis]:

@@ -23,6 +23,7 @@ Action = Literal[
     "flow_version_saved",
     "flow_version_previewed",
     "flow_version_approved",
+    "flow_version_withdrawn",
     "recovery_started",
     "recovery_ended",
 ]

@@ -10,9 +10,10 @@ from helios.errors import Rejected
 from helios.model.audit import Action, AuditEntry
 from helios.model.flows import STATUSES, FlowIssue, FlowStatus
 
-FlowVersionState = Literal["draft", "in_force", "superseded", "replaced"]
+FlowVersionState = Literal["draft", "in_force", "superseded", "replaced", "withdrawn"]
 """``draft``: saved, and not approved. ``in_force``: approved; Helios evaluates the flow by it. ``superseded``: was in
-force until a later version was approved. ``replaced``: a draft after which a later draft was saved."""
+force until a later version was approved. ``replaced``: a draft after which a later draft was saved. ``withdrawn``: was
+in force until a person ended the flow."""
 
 FLOW_VERSION_STATES: Final[tuple[FlowVersionState, ...]] = get_args(FlowVersionState)
 
@@ -60,6 +61,8 @@ class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
         previewed_by: who previewed it.
         approved_at: when it was approved, UTC; None: never.
         approved_by: who approved it.
+        withdrawn_at: when it was withdrawn, UTC; None: never.
+        withdrawn_by: who withdrew it.
         recompute: how far the stored flow instances are evaluated by it; None: it was never approved.
     """
 
@@ -73,6 +76,8 @@ class FlowVersion(msgspec.Struct, frozen=True, kw_only=True):
     previewed_by: str | None = None
     approved_at: datetime | None = None
     approved_by: str | None = None
+    withdrawn_at: datetime | None = None
+    withdrawn_by: str | None = None
     recompute: RecomputeProgress | None = None
 
 
@@ -85,6 +90,7 @@ class FlowRules(msgspec.Struct, frozen=True, kw_only=True):
         text: the TOML that declares the flow. Of a file, it is the whole file. None: no rules are in force yet.
         read_only: why nobody can edit the flow here, as a predicate of the flow; None: a new version can be saved.
         in_force: the version in force; None: there is none.
+        can_withdraw: whether the flow ends when that version is withdrawn: neither Helios nor a file declares it.
         latest: the number of the latest version, on which the next one is based; None: there is no version.
         draft: the draft that waits for its approval; None: there is none.
     """
@@ -94,6 +100,7 @@ class FlowRules(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None
     read_only: str | None = None
     in_force: FlowVersion | None = None
+    can_withdraw: bool = False
     latest: int | None = None
     draft: FlowVersion | None = None
 
@@ -183,7 +190,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
     """The versions in force.
 
     Attributes:
-        generation: how often a version was approved.
+        generation: how often a version was approved or withdrawn.
         texts: the text of the version in force by the name of its flow.
     """
 
@@ -239,9 +246,20 @@ def check_approvable(version: FlowVersion) -> None:
         "in_force": f"is in force already: {version.approved_by} has approved it",
         "superseded": "was in force before: save its text as a new version",
         "replaced": "was replaced by a later draft: approve that one, or save this text as a new version",
+        "withdrawn": "was withdrawn: save its text as a new version",
     }
     reason = reasons.get(version.state)
     if reason is None and version.previewed_at is None:
         reason = "has no preview yet: preview it first"
     if reason:
         raise Rejected(reason, field="version", status=409)
+
+
+def check_withdrawable(version: FlowVersion) -> None:
+    """Check that a version can be withdrawn.
+
+    Raises:
+        Rejected: it is not in force.
+    """
+    if version.state != "in_force":
+        raise Rejected(f"is not in force: it is {version.state}", field="version", status=409)

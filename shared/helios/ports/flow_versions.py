@@ -54,6 +54,16 @@ class FlowVersions(RulesReader, Protocol):
             Rejected: the version is no draft, or was not previewed.
         """
 
+    def withdraw(self, flow: str, number: int, *, actor: str, now: datetime) -> FlowVersion | None:
+        """End a flow by withdrawing its version in force; None: no such version.
+
+        Its instances stay as they are, and none of them waits any more. As after ``approve``, no unit of work by the
+        earlier rules can commit when it returns.
+
+        Raises:
+            Rejected: the version is not in force.
+        """
+
 
 class Recomputes(Protocol):
     """How far the recomputes are. Every method raises Retryable when the store can't be reached."""

@@ -1,4 +1,4 @@
-"""What people do with the rules of a flow: list, save, preview and approve them."""
+"""What people do with the rules of a flow: list, save, preview, approve and withdraw them."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -85,6 +85,23 @@ class FlowEditor:
         self._rules.refresh()
         return approved
 
+    def withdraw(self, flow: str, number: int, *, actor: str, now: datetime) -> FlowVersion | None:
+        """End a flow that only its versions declare; None: there is no such version.
+
+        Raises:
+            Rejected: the version is not in force, or Helios or a file declares the flow too.
+        """
+        if self._versions.version(flow, number) is None:
+            return None
+        if self._is_declared(flow):
+            reason = self._rules.read_only(flow) or (
+                "is shipped with Helios, whose text would apply again: save that text as a new version instead"
+            )
+            raise Rejected(reason, field="flow", status=409)
+        withdrawn = self._versions.withdraw(flow, number, actor=actor, now=now)
+        self._rules.refresh()
+        return withdrawn
+
     def text(self, flow: str, number: int | None) -> str | None:
         """The text of a version, or of the rules in force; None: there is none.
 
@@ -103,7 +120,7 @@ class FlowEditor:
         in_force = next((version for version in versions if version.state == "in_force"), None)
         is_owned = self._rules.owns(name)
         owner: FlowOwner = "file" if is_owned else "version" if in_force else "shipped"
-        is_declared = any(flow.name == name for flow in self._rules.declared)
+        is_declared = self._is_declared(name)
         text = self._rules.text if is_owned or (is_declared and in_force is None) else None
         return FlowRules(
             flow=name,
@@ -111,6 +128,11 @@ class FlowEditor:
             text=text if text is not None else in_force.text if in_force else None,
             read_only=self._rules.read_only(name),
             in_force=None if is_owned else in_force,
+            can_withdraw=in_force is not None and not is_declared,
             latest=versions[-1].version if versions else None,
             draft=next((version for version in versions if version.state == "draft"), None),
         )
+
+    def _is_declared(self, name: str) -> bool:
+        """Whether Helios or a file declares a flow too, so that it exists without any version."""
+        return any(flow.name == name for flow in self._rules.declared)

@@ -39,6 +39,9 @@ export const usePreview = (): UseMutationResult<FlowPreview, Error, FlowVersion>
 export const useApprove = (): UseMutationResult<FlowVersion, Error, FlowVersion> =>
   useChange(({ flow, version }) => post(apiUrl(`${PATH}/${flow}/${version}/approve`)));
 
+export const useWithdraw = (): UseMutationResult<FlowVersion, Error, FlowVersion> =>
+  useChange(({ flow, version }) => post(apiUrl(`${PATH}/${flow}/${version}/withdraw`)));
+
 /** The bytes of a version, or of the rules in force. */
 export const textOf = (flow: string, version: number | null): Promise<string> =>
   getText(apiUrl(version === null ? `${PATH}/${flow}/toml` : `${PATH}/${flow}/${version}/toml`));

@@ -7,18 +7,21 @@ import { Panel } from "@/ui/panel";
 
 import { useHistory, type FlowRules, type FlowVersion } from "./api";
 import { Diff } from "./diff";
+import { WithdrawDialog } from "./withdraw-dialog";
 
 const STATES: Record<FlowVersion["state"], string> = {
   draft: "draft",
   in_force: "in force",
   superseded: "superseded",
   replaced: "replaced draft",
+  withdrawn: "withdrawn",
 };
 
 /** The versions of a flow: who saved and approved each, and what it changed. */
 export function History({ rules, onRestore }: { rules: FlowRules; onRestore: (text: string) => void }): ReactNode {
   const { data, error, refetch } = useHistory(rules.flow, rules.latest);
   const [opened, setOpened] = useState<number | null>(null);
+  const [withdrawn, setWithdrawn] = useState<FlowVersion | null>(null);
   return (
     <Panel title="History">
       <div className="px-4 pb-4 text-[13px] sm:px-5">
@@ -53,6 +56,16 @@ export function History({ rules, onRestore }: { rules: FlowRules; onRestore: (te
                     >
                       Edit this text
                     </Button>
+                    {rules.can_withdraw && version.state === "in_force" && (
+                      <Button
+                        look="quiet"
+                        onClick={() => {
+                          setWithdrawn(version);
+                        }}
+                      >
+                        Withdraw
+                      </Button>
+                    )}
                   </span>
                 </div>
                 <Facts version={version} />
@@ -64,18 +77,31 @@ export function History({ rules, onRestore }: { rules: FlowRules; onRestore: (te
           <Skeleton className="h-16" />
         )}
       </div>
+      {withdrawn && (
+        <WithdrawDialog
+          version={withdrawn}
+          onClose={() => {
+            setWithdrawn(null);
+          }}
+        />
+      )}
     </Panel>
   );
 }
 
 function Facts({ version }: { version: FlowVersion }): ReactNode {
-  const { saved_at, saved_by, approved_at, approved_by } = version;
+  const { saved_at, saved_by, approved_at, approved_by, withdrawn_at, withdrawn_by } = version;
   return (
     <p className="text-xs break-words text-faint">
       saved by {saved_by}, <Moment at={saved_at} />
       {approved_at && (
         <>
           ; approved by {approved_by}, <Moment at={approved_at} />
+        </>
+      )}
+      {withdrawn_at && (
+        <>
+          ; withdrawn by {withdrawn_by}, <Moment at={withdrawn_at} />
         </>
       )}
     </p>

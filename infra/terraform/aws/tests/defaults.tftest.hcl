@@ -259,6 +259,49 @@ run "the_api_and_the_replays_function_know_the_same_targets" {
   }
 }
 
+run "recoveries_are_off_by_default" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for function in local.functions : !contains(keys(function.environment), "HELIOS_RECOVERY_PLACES")]) && output.recovery_places == null
+    error_message = "No function may search a place unless recoveries are on."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for function in local.functions : [for permission in function.permissions : !contains(permission.actions, "events:StartReplay")]
+    ]))
+    error_message = "No function may start a replay unless recoveries are on."
+  }
+}
+
+run "only_the_sweep_brings_events_back" {
+  variables {
+    recoveries = true
+  }
+
+  assert {
+    condition = alltrue([
+      for name in ["api", "sweep"] :
+      local.functions[name].environment.HELIOS_RECOVERY_PLACES == "aws-archive=${module.events.archive_arn} aws-queue=${module.events.queue.arn} aws-dead-letters=${module.events.dead_letter_queue.url}"
+    ])
+    error_message = "The API, which starts recoveries, and the sweep, which does them, must know the same places."
+  }
+
+  assert {
+    condition = toset([
+      for name, function in local.functions : name
+      if anytrue([for permission in function.permissions : contains(permission.actions, "events:StartReplay")])
+    ]) == toset(["sweep"])
+    error_message = "Only the sweep may start a replay."
+  }
+
+  assert {
+    condition     = alltrue([for arn in local.functions.sweep.permissions.RecoveryRules.resources : endswith(arn, ":rule/helios/helios-recovery-*")])
+    error_message = "The sweep may change no rule but those of recoveries."
+  }
+}
+
 run "every_function_reads_the_declarations_in_its_package" {
   variables {
     flows_file   = "tests/defaults.tftest.hcl" # any existing file: the package contains it

@@ -517,3 +517,32 @@ run "an_archive_without_a_task_has_no_schedule" {
     error_message = "Without a task there must be no schedule and no role for it."
   }
 }
+
+run "only_rules_of_recoveries_may_send_to_the_queue_beside_the_rule_of_the_bus" {
+  command = plan
+
+  module {
+    source = "../modules/aws/events"
+  }
+
+  variables {
+    name               = "helios"
+    visibility_seconds = 60
+    max_receives       = 5
+    archive_days       = 14
+    recoveries         = true
+  }
+
+  assert {
+    condition = alltrue([
+      for condition in data.aws_iam_policy_document.from_the_bus["helios-events"].statement[0].condition :
+      length(condition.values) == 2 && endswith(condition.values[1], ":rule/helios/helios-recovery-*")
+    ])
+    error_message = "Replayed events must reach the queue through the rule of their recovery."
+  }
+
+  assert {
+    condition     = alltrue([for condition in data.aws_iam_policy_document.from_the_bus["helios-events-dlq"].statement[0].condition : length(condition.values) == 1])
+    error_message = "No recovery sends to the dead-letter queue."
+  }
+}

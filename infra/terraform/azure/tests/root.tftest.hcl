@@ -253,6 +253,7 @@ run "event_grid_delivers_to_the_queue" {
     queue             = { id = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/helios/providers/Microsoft.Storage/storageAccounts/heliosx42/queueServices/default/queues/events", name = "events" }
     queue_days        = 7
     storage_id        = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/helios/providers/Microsoft.Storage/storageAccounts/heliosx42"
+    recovery_readers  = {}
     delivery_attempts = 30
     delivery_minutes  = 1440
     dead_letter_days  = 30
@@ -285,6 +286,7 @@ run "event_grid_calls_the_function_without_a_queue" {
     queue             = null
     queue_days        = 7
     storage_id        = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/helios/providers/Microsoft.Storage/storageAccounts/heliosx42"
+    recovery_readers  = {}
     delivery_attempts = 30
     delivery_minutes  = 1440
     dead_letter_days  = 30
@@ -362,5 +364,32 @@ run "the_functions_read_the_declarations_in_their_package" {
   assert {
     condition     = local.settings["HELIOS_FLOWS_FILE"] == "/home/site/wwwroot/flows.toml" && local.settings["HELIOS_SOURCES_FILE"] == "/home/site/wwwroot/sources.toml"
     error_message = "The functions must read the files from the folder of their package."
+  }
+}
+
+run "nobody_reads_dead_letters_by_default" {
+  command = plan
+
+  assert {
+    condition     = length(module.event_grid.recovery_roles) == 0 && output.recovery_places == null
+    error_message = "Without recovery_readers, only Event Grid and the function app may use the container."
+  }
+}
+
+run "a_named_reader_brings_events_back" {
+  command = plan
+
+  variables {
+    recovery_readers = { serve = "00000000-0000-0000-0000-00000000000a" }
+  }
+
+  assert {
+    condition     = module.event_grid.recovery_roles == { serve = "Storage Blob Data Reader" }
+    error_message = "The reader must be able to read the dead letters, and nothing more."
+  }
+
+  assert {
+    condition     = output.recovery_places == "azure-dead-letters=https://heliosx42.blob.core.windows.net/dead-letters"
+    error_message = "The output must be the setting of Helios."
   }
 }

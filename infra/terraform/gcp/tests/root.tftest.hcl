@@ -250,3 +250,25 @@ run "the_functions_read_the_declarations_in_their_package" {
     error_message = "The functions must read the files from the folder of their package."
   }
 }
+
+run "nobody_brings_events_back_by_default" {
+  command = plan
+
+  assert {
+    condition     = module.topic.recovery_permissions == [] && output.recovery_places == null
+    error_message = "Without recovery_members, there must be no role for them."
+  }
+}
+
+run "a_named_member_brings_events_back" {
+  command = plan
+
+  variables {
+    recovery_members = ["serviceAccount:helios@shop-1234.iam.gserviceaccount.com"]
+  }
+
+  assert {
+    condition     = toset(module.topic.recovery_permissions) == toset(["pubsub.subscriptions.consume", "pubsub.subscriptions.create", "pubsub.subscriptions.delete", "pubsub.topics.attachSubscription", "pubsub.topics.get"])
+    error_message = "The member needs the calls of a recovery, and no others."
+  }
+}

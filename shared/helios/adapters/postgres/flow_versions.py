@@ -19,6 +19,7 @@ from helios.model.flow_versions import (
     audit_entry,
     check_approvable,
     check_based_on,
+    check_withdrawable,
 )
 from helios.model.paging import Page, decode_cursor, encode_cursor
 
@@ -31,7 +32,7 @@ LIMIT_WAIT: LiteralString = "SELECT set_config('lock_timeout', '2s', true)"
 
 COLUMNS: LiteralString = """
 flow, version, state, text, saved_at, saved_by, previewed_at, previewed_by, approved_at, approved_by,
-events, instances, started_at, finished_at
+withdrawn_at, withdrawn_by, events, instances, started_at, finished_at
 """
 
 SELECT: LiteralString = f"SELECT {COLUMNS} FROM flow_versions LEFT JOIN flow_recomputes USING (flow, version)"  # noqa: S608 - only a constant is filled in
@@ -65,6 +66,13 @@ SUPERSEDE = "UPDATE flow_versions SET state = 'superseded' WHERE flow = %s AND s
 PUT_IN_FORCE = """
 UPDATE flow_versions SET state = 'in_force', approved_at = %s, approved_by = %s WHERE flow = %s AND version = %s
 """
+
+WITHDRAW = """
+UPDATE flow_versions SET state = 'withdrawn', withdrawn_at = %s, withdrawn_by = %s WHERE flow = %s AND version = %s
+"""
+
+# No sweep evaluates them any more, and retention removes only instances that do not wait.
+END_WAITING = "UPDATE flow_instances SET waiting = false, version = version + 1 WHERE flow = %s AND waiting"
 
 NEXT_GENERATION = "UPDATE flow_generation SET number = number + 1"
 
@@ -143,6 +151,21 @@ class PostgresFlowVersions(Query):
             connection.execute(START_RECOMPUTE, [flow, number, now])
             return _changed(connection, flow, number, "flow_version_approved", actor, now)
 
+    def withdraw(self, flow: str, number: int, *, actor: str, now: datetime) -> FlowVersion | None:
+        """End a flow by withdrawing its version in force; None: no such version."""
+        with translate_errors(), self._pool.connection() as connection, connection.transaction():
+            connection.execute(LOCK)
+            rows = connection.execute(SELECT_VERSION, [flow, number]).fetchall()
+            if not rows:
+                return None
+            check_withdrawable(_version(rows[0]))
+            connection.execute(LIMIT_WAIT)
+            connection.execute(LOCK_WRITERS)
+            connection.execute(WITHDRAW, [now, actor, flow, number])
+            connection.execute(NEXT_GENERATION)
+            connection.execute(END_WAITING, [flow])
+            return _changed(connection, flow, number, "flow_version_withdrawn", actor, now)
+
     def unfinished(self) -> Sequence[Recompute]:
         """The recomputes of versions in force that have not finished, the first started first."""
         return [Recompute(flow=flow, version=version, cursor=cursor) for flow, version, cursor in self._unfinished()]
@@ -176,7 +199,7 @@ def _changed(
 
 def _version(row: Sequence[Any]) -> FlowVersion:
     flow, version, state, text, saved_at, saved_by, previewed_at, previewed_by, approved_at, approved_by = row[:10]
-    events, instances, started_at, finished_at = row[10:]
+    withdrawn_at, withdrawn_by, events, instances, started_at, finished_at = row[10:]
     return FlowVersion(
         flow=flow,
         version=version,
@@ -188,6 +211,8 @@ def _version(row: Sequence[Any]) -> FlowVersion:
         previewed_by=previewed_by,
         approved_at=approved_at,
         approved_by=approved_by,
+        withdrawn_at=withdrawn_at,
+        withdrawn_by=withdrawn_by,
         recompute=RecomputeProgress(events=events, instances=instances, started_at=started_at, finished_at=finished_at)
         if started_at
         else None,

@@ -5,6 +5,9 @@ locals {
   # ARNs that are known before the resources exist: a queue's policy can then be part of the queue.
   queues_arn = "arn:${data.aws_partition.current.partition}:sqs:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}"
   rule_arn   = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/${local.queue}"
+
+  # The rules of recoveries, which Helios makes and removes while it runs: it names them like this.
+  recovery_rules_arn = "arn:${data.aws_partition.current.partition}:events:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:rule/${var.name}/helios-recovery-*"
 }
 
 data "aws_partition" "current" {}
@@ -63,10 +66,11 @@ data "aws_iam_policy_document" "from_the_bus" {
       identifiers = ["events.amazonaws.com"]
     }
 
+    # Only the queue of events gets replayed events. ArnLike equals ArnEquals: both match wildcards.
     condition {
-      test     = "ArnEquals"
+      test     = "ArnLike"
       variable = "aws:SourceArn"
-      values   = [local.rule_arn]
+      values   = var.recoveries && each.key == local.queue ? [local.rule_arn, local.recovery_rules_arn] : [local.rule_arn]
     }
   }
 }

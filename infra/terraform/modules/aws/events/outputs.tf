@@ -27,3 +27,17 @@ output "rule" {
   description = "Name of the rule that sends every event to the queue."
   value       = aws_cloudwatch_event_rule.this.name
 }
+
+output "archive_arn" {
+  description = "ARN of the bus' archive."
+  value       = aws_cloudwatch_event_archive.this.arn
+}
+
+output "recovery" {
+  description = "ARNs of what recoveries make: their rules and their replays; and of all rules, which they list."
+  value = {
+    rules     = local.recovery_rules_arn
+    replays   = replace(local.recovery_rules_arn, "rule/${var.name}/", "replay/")
+    any_rules = replace(local.recovery_rules_arn, "/rule/.*$/", "rule/*")
+  }
+}

@@ -17,3 +17,8 @@ variable "archive_days" {
   description = "Retention of the bus' archive, in days."
   type        = number
 }
+
+variable "recoveries" {
+  description = "Whether rules of recoveries may send to the queue of events."
+  type        = bool
+}

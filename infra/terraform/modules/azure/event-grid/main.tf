@@ -46,6 +46,15 @@ resource "azurerm_role_assignment" "dead_letters" {
   principal_id         = azurerm_user_assigned_identity.this.principal_id
 }
 
+# Recoveries list and read the dead letters, and change none.
+resource "azurerm_role_assignment" "recovery" {
+  for_each = var.recovery_readers
+
+  scope                = azurerm_storage_container.dead_letters.id
+  role_definition_name = "Storage Blob Data Reader"
+  principal_id         = each.value
+}
+
 resource "azurerm_role_assignment" "queue" {
   count = var.queue == null ? 0 : 1
 

@@ -18,3 +18,8 @@ output "dead_letter_container" {
   description = "Container with dead letters."
   value       = azurerm_storage_container.dead_letters.name
 }
+
+output "recovery_roles" {
+  description = "The roles of recovery_readers, by name."
+  value       = { for name, assignment in azurerm_role_assignment.recovery : name => assignment.role_definition_name }
+}

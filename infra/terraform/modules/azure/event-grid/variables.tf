@@ -52,3 +52,8 @@ variable "keys" {
   description = "Whether the topic accepts access keys too."
   type        = bool
 }
+
+variable "recovery_readers" {
+  description = "Principals that may read the dead letters: object ids in Entra ID, by name."
+  type        = map(string)
+}

@@ -68,6 +68,47 @@ resource "google_pubsub_subscription" "this" {
   depends_on = [google_pubsub_topic_iam_member.dead_letters, google_service_account_iam_member.push_token]
 }
 
+# Recoveries. They create a side subscription of the topic, seek it and delete it, and pull the dead letters. Its name is
+# not known before, so that the role applies to the project's subscriptions; to topics other than this one it does not.
+resource "google_project_iam_custom_role" "recovery" {
+  count = length(var.recovery_members) > 0 ? 1 : 0
+
+  role_id     = "${replace(var.name, "-", "_")}_recovery"
+  title       = "Brings events back for ${var.name}"
+  description = "Creates, seeks and deletes side subscriptions, and reads messages from them."
+  permissions = [
+    "pubsub.subscriptions.consume", # pull, acknowledge and seek
+    "pubsub.subscriptions.create",
+    "pubsub.subscriptions.delete",
+  ]
+}
+
+resource "google_project_iam_member" "recovery" {
+  for_each = var.recovery_members
+
+  project = google_pubsub_topic.this.project
+  role    = google_project_iam_custom_role.recovery[0].name
+  member  = each.key
+}
+
+# To attach a subscription to a topic, and to list those that are.
+resource "google_project_iam_custom_role" "recovery_topic" {
+  count = length(var.recovery_members) > 0 ? 1 : 0
+
+  role_id     = "${replace(var.name, "-", "_")}_recovery_topic"
+  title       = "Reads the topic of ${var.name} again"
+  description = "Attaches subscriptions to a topic, and lists them."
+  permissions = ["pubsub.topics.attachSubscription", "pubsub.topics.get"]
+}
+
+resource "google_pubsub_topic_iam_member" "recovery" {
+  for_each = var.recovery_members
+
+  topic  = google_pubsub_topic.this.id
+  role   = google_project_iam_custom_role.recovery_topic[0].name
+  member = each.key
+}
+
 resource "google_pubsub_topic_iam_member" "dead_letters" {
   topic  = google_pubsub_topic.dead_letters.id
   role   = "roles/pubsub.publisher"

@@ -27,3 +27,8 @@ variable "publishers" {
   description = "Members that may publish."
   type        = set(string)
 }
+
+variable "recovery_members" {
+  description = "Members that may bring events back: they read the topic again, and the dead letters."
+  type        = set(string)
+}
