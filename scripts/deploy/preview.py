@@ -13,7 +13,7 @@ from helios.model.sources import BUILT_IN
 from scripts.deploy import declarations, deploy
 from scripts.deploy.clouds import add_environment, not_ready, selected
 from scripts.deploy.plan import EXIT_FAILED, EXIT_NOT_READY, EXIT_OK, StepFailed, run
-from scripts.deploy.terraform import init, plan
+from scripts.deploy.terraform import drift, init, plan
 
 EXIT_DRIFT: Final = 3
 
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run([*deploy.packages(clouds), *map(init, needed)])
         variables = deploy.variables(clouds)
-        changed = [cloud.source for cloud in clouds if plan(cloud, variables[cloud.source](), only_drift=options.drift)]
+        compare = drift if options.drift else plan
+        changed = [cloud.source for cloud in clouds if compare(cloud, variables[cloud.source]())]
     except (StepFailed, OSError) as error:
         sys.stderr.write(f"{parser.prog}: {error}\n")
         return EXIT_FAILED

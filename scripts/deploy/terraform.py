@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from scripts.deploy.clouds import Cloud
@@ -69,24 +70,61 @@ def record(cloud: Cloud, variables: Callable[[], Mapping[str, object]]) -> Step:
     )
 
 
-def plan(cloud: Cloud, variables: Mapping[str, object], *, only_drift: bool) -> bool:
+def plan(cloud: Cloud, variables: Mapping[str, object]) -> bool:
     """Print what an apply of the root would change, and return whether it would change anything.
 
     Args:
         cloud: the cloud whose root is planned.
         variables: the outputs of other roots, as for ``apply``.
-        only_drift: whether only the resources are compared with the state, and not the state with the code.
 
     Raises:
         StepFailed: Terraform could not plan; it has printed the reason.
     """
-    command = ["terraform", "plan", "-input=false", "-lock-timeout=5m", "-detailed-exitcode", *cloud.variable_files]
-    command += ["-refresh-only"] if only_drift else []
+    return _planned(cloud, variables, "-detailed-exitcode") == _CHANGES
+
+
+def drift(cloud: Cloud, variables: Mapping[str, object]) -> list[str]:
+    """Print how the resources differ from the state, and return the addresses of those that differ.
+
+    Not by the exit code: it also reports an order of sensitive attributes that has no meaning.
+
+    Raises:
+        StepFailed: Terraform could not plan; it has printed the reason.
+    """
+    with TemporaryDirectory(prefix="helios-drift-") as folder:  # the plan has secrets: only this user may read it
+        file = f"{folder}/plan"
+        _planned(cloud, variables, "-refresh-only", f"-out={file}")
+        command = ("terraform", "show", "-json", file)
+        environment = {**os.environ, **cloud.data_folder}
+        shown = subprocess.run(command, check=False, cwd=cloud.root, env=environment, capture_output=True, text=True)
+    if shown.returncode:
+        raise StepFailed(f"{cloud.source}: terraform show: {shown.stderr.strip()}")
+    return changed_resources(json.loads(shown.stdout))
+
+
+def changed_resources(plan: Mapping[str, Any]) -> list[str]:
+    """The addresses of the resources that differ from the state, in a plan as Terraform shows it in JSON.
+
+    An argument that was not set and is answered as empty does not differ.
+    """
+    return [
+        resource["address"]
+        for resource in plan.get("resource_drift", [])
+        if _without_empty(resource["change"]["before"]) != _without_empty(resource["change"]["after"])
+    ]
+
+
+def _without_empty(arguments: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (arguments or {}).items() if value not in (None, "", [], {})}
+
+
+def _planned(cloud: Cloud, variables: Mapping[str, object], *options: str) -> int:
+    command = ["terraform", "plan", "-input=false", "-lock-timeout=5m", *options, *cloud.variable_files]
     environment = {**os.environ, **cloud.data_folder, **_as_environment(variables)}
     code = subprocess.run(command, check=False, cwd=cloud.root, env=environment).returncode
     if code not in {0, _CHANGES}:
         raise StepFailed(f"{cloud.source}: terraform plan exited with {code}; see above")
-    return code == _CHANGES
+    return code
 
 
 def destroy(cloud: Cloud, variables: Mapping[str, object], *, yes: bool) -> Step:

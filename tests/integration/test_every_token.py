@@ -279,6 +279,7 @@ COMMANDS: Mapping[tuple[str, ...], list[str] | None] = {
     ("balances", "list"): ["balances", "list"],
     ("balances", "send"): None,
     ("log", "create"): None,
+    **dict.fromkeys([("flink", "run"), ("flink", "submit")]),
     ("dead-letters", "list"): ["dead-letters", "list"],
     ("dead-letters", "replay"): ["dead-letters", "replay", "--all", "--dry-run"],
     ("recoveries", "why"): ["recoveries", "why", KEY],

@@ -489,6 +489,21 @@ def test_outputs_of_aws_reach_the_other_roots_and_their_addresses_reach_aws(root
     assert not any("s3cret" in str(step.command) for step in plan)
 
 
+def test_a_resource_differs_from_the_state_unless_it_only_has_what_was_not_set():
+    def of(address, before, after):
+        return {"address": address, "change": {"before": before, "after": after}}
+
+    resources = [
+        of("a.empty", {"tags": None, "name": "a"}, {"tags": {}, "name": "a"}),
+        of("a.renamed", {"tags": {}, "name": "a"}, {"tags": {}, "name": "b"}),
+        of("a.switched", {"enabled": True}, {"enabled": False}),
+        of("a.deleted", {"name": "a"}, None),
+    ]
+    found = terraform.changed_resources({"resource_drift": resources})
+    assert found == ["a.renamed", "a.switched", "a.deleted"]
+    assert terraform.changed_resources({}) == []
+
+
 def test_a_preview_plans_each_root_with_the_outputs_of_the_others(roots, monkeypatch, capfd):
     run(of_roots(clients={"me": "203.0.113.1/32"}))
     for module in (preview, declarations):
