@@ -237,6 +237,7 @@ run "the_code_of_a_function_in_a_network_may_not_create_network_interfaces" {
     memory             = 512
     timeout            = 10
     environment        = {}
+    layers             = []
     permissions        = {}
     network            = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
     log_retention_days = 30
@@ -418,7 +419,7 @@ run "the_job_is_in_the_vpc_of_the_log_with_snapshots_and_a_core_for_each_task" {
     vpc_id                  = "vpc-1"
     subnet_ids              = ["subnet-1", "subnet-2", "subnet-3"]
     code                    = { bucket_arn = "arn:aws:s3:::code", key = "flink.zip" }
-    runtime                 = "FLINK-2_3"
+    runtime                 = "FLINK-1_20" # the newest that version 5 of the provider knows; the root takes from FLINK-2_2 on
     brokers                 = "b-1:9096"
     secret                  = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:log", key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1" }
     log_prefix              = "helios"
