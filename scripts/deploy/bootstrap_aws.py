@@ -35,6 +35,9 @@ _NETWORK = (
 )
 """What Lambda does on behalf of a function in a VPC, see infra/terraform/modules/aws/function."""
 
+_REPLAYS = "arn:aws:events:*:*:replay/helios-recovery-*"
+"""The replays of all deployments: their names say nothing of the deployment."""
+
 
 def deployer(name: str) -> str:
     """The deploying role. It may change roles that begin with the name, and must not change itself."""
@@ -86,28 +89,31 @@ def boundary_policy(name: str) -> Mapping[str, Any]:
         ),
         allow(
             "Queues",
-            ["sqs:SendMessage", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
+            [
+                "sqs:SendMessage",
+                "sqs:ReceiveMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:GetQueueAttributes",
+            ],
             f"arn:aws:sqs:*:*:{name}-*",
         ),
         allow("Secrets", ["secretsmanager:GetSecretValue"], f"arn:aws:secretsmanager:*:*:secret:{name}/*"),
         allow("Bus", ["events:PutEvents"], f"arn:aws:events:*:*:event-bus/{name}"),
+        allow("Archive", ["events:DescribeArchive", "events:StartReplay"], f"arn:aws:events:*:*:archive/{name}*"),
         allow(
-            "Recoveries",
+            "RecoveryRules",
             [
-                "events:CancelReplay",
-                "events:DeleteRule",
-                "events:DescribeArchive",
-                "events:DescribeReplay",
-                "events:ListRules",
-                "events:ListTargetsByRule",
                 "events:PutRule",
                 "events:PutTargets",
+                "events:ListTargetsByRule",
                 "events:RemoveTargets",
-                "events:StartReplay",
-                "sqs:ChangeMessageVisibility",
+                "events:DeleteRule",
             ],
-            "*",
+            f"arn:aws:events:*:*:rule/{name}/helios-recovery-*",
         ),
+        allow("RuleNames", ["events:ListRules"], "arn:aws:events:*:*:rule/*"),
+        allow("Replays", ["events:StartReplay", "events:DescribeReplay", "events:CancelReplay"], _REPLAYS),
         allow("Clients", ["execute-api:ManageConnections"], "arn:aws:execute-api:*:*:*"),
         allow("Network", _NETWORK, "*"),
     )
