@@ -33,6 +33,7 @@ NOT_RUN = {
     "archive": "needs days of events that are over: the tests of the archive run these commands",
     "query": "reads the archive, as above",
     "erase": "erases from the archive, as above",
+    "withdraw": "needs a flow that only its versions declare: the tests of the versions withdraw one",
     "--leg": "needs a flow instance of which this leg is missing: the tests of recoveries start one",
     "resolutions": "needs flow instances with the printed problems, and an operation with the printed id",
     "--to-webhook": "needs a receiver on the internet, which HELIOS_REPLAY_HOSTS names",

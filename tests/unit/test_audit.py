@@ -87,6 +87,7 @@ def test_every_lock_file_is_audited():
         "scripts/build/api_lint/generator.lock",
         "scripts/build/audit.lock",
         "scripts/build/wheel.lock",
+        "scripts/suites/suite.lock",
         "local/aws/ministack.lock",
         "infra/terraform/checkov.lock",
         "infra/terraform/schemas/provider.lock",
