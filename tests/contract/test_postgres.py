@@ -505,15 +505,6 @@ def test_an_outage_of_the_database_is_retryable_and_ends_with_it(postgres_server
     assert statuses == ["duplicate", "stored"]
 
 
-def test_a_pool_gives_the_connection_that_was_used_last(database_url):
-    """Its process of Postgres has the statements prepared, and its memory in the cache."""
-    with open_pool(database_url, connections=2, timeout_seconds=10) as pool:
-        with pool.connection() as last, pool.connection():
-            pass
-        with pool.connection() as next_:
-            assert next_ is last
-
-
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux' own")
 def test_connections_have_a_tcp_timeout_and_keepalives(database_url):
     """The test checks the socket options, because no gateway on one machine drops a connection."""

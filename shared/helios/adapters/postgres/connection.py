@@ -84,18 +84,6 @@ def conninfo(database_url: str, **parameters: str | int) -> str:
     return make_conninfo(database_url, **parameters)
 
 
-class _RecentFirst(ConnectionPool[psycopg.Connection]):
-    """A pool that gives the connection that was used last, where psycopg's gives the one that has rested longest.
-
-    The process of Postgres behind that connection has its statements prepared, and its memory in the processor's cache.
-    The others stay in the pool for when several are used at once, and psycopg closes those that rest for long.
-    """
-
-    def _get_ready_connection(self, timeout: float | None) -> psycopg.Connection | None:
-        self._pool.rotate(1)  # psycopg takes the first one, and adds at the end
-        return super()._get_ready_connection(timeout)
-
-
 def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> Pool:
     """A pool that opens connections on demand and replaces broken ones.
 
@@ -111,7 +99,7 @@ def open_pool(database_url: str, *, connections: int, timeout_seconds: int) -> P
     def configure(connection: psycopg.Connection) -> None:
         _configure(connection, timeout_seconds)
 
-    return _RecentFirst(
+    return ConnectionPool(
         conninfo(database_url),
         min_size=0,
         max_size=connections,
