@@ -1,8 +1,9 @@
 """Incidents in Postgres: one for each cause, opened and resolved once, with exact counts."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -15,6 +16,7 @@ from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.incidents import PostgresIncidents, PostgresIncidentTurn
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.stream import PostgresOutbox
+from helios.errors import Retryable
 from helios.model.counts import Count
 from helios.model.events import Delivery
 from helios.model.flows import FlowFilter, Money
@@ -302,8 +304,14 @@ def test_decisions_beside_ingest_lose_no_count(world):
         if number % 2:
             world.undo(action)
 
+    def repeat(work: Callable[[int], None], number: int) -> None:
+        """As a sender does on a busy machine, where a connection takes too long."""
+        while True:
+            with suppress(Retryable):
+                return work(number)
+
     with ThreadPoolExecutor(4) as threads:
-        running = [threads.submit(work, number) for number in range(8) for work in (ingest_more, decide)]
+        running = [threads.submit(repeat, work, number) for number in range(8) for work in (ingest_more, decide)]
     assert [each.result() for each in running] == [None] * 16
     world.run(at)
 

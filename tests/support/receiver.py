@@ -14,7 +14,7 @@ class Receiver(ThreadingHTTPServer):
     Attributes:
         answers: status, headers and body for the next requests, one each; ``otherwise`` after them.
         otherwise: the further answers.
-        requests: path, headers and body of each request.
+        requests: path, headers and body of each request that arrived in full.
         stalls: whether each answer sends one byte at a time and never ends.
         released: ends the answers that stall, once it is set.
     """
@@ -44,7 +44,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: Receiver
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+        length = int(self.headers["content-length"])
+        body = self.rfile.read(length)
+        if len(body) < length:  # the sender was killed while it sent
+            self.close_connection = True
+            return
         self.server.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         if self.server.stalls:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")  # then one byte at a time, without an end
