@@ -98,7 +98,7 @@ def route_bus(clients: Clients, bus: str, target: Queue, *, rule: str, dead_lett
             "Principal": {"Service": "events.amazonaws.com"},
             "Action": "sqs:SendMessage",
             "Resource": destination.arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": rule_arn}},
+            "Condition": {"ArnLike": {"aws:SourceArn": rule_arn}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         clients.sqs.set_queue_attributes(QueueUrl=destination.url, Attributes={"Policy": policy})
