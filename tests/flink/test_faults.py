@@ -137,4 +137,4 @@ def test_every_event_survives_the_death_of_every_part(stage, pool, database_url,
     eventually(lambda: projected_counts(pool) == (stored, repeated, 0, 0), seconds=seconds)
     verdicts = {key: record.status for key, record in expected.items()}
     eventually(lambda: projected_verdicts(pool) == verdicts, seconds=seconds)
-    assert projected_events(pool) == stored
+    eventually(lambda: projected_events(pool) == stored, seconds=seconds)
