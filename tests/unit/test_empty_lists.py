@@ -1,5 +1,8 @@
 """What a person sees who lists what is not there, and of parts that a demo does not run."""
 
+from argparse import ArgumentParser, _SubParsersAction
+from collections.abc import Iterator
+
 from helios.__main__ import parser
 from helios.cli.listing import write_rows
 from local.demo.stats import Stats, line
@@ -15,9 +18,19 @@ def test_a_list_has_a_line_for_each_row(capsys):
     assert capsys.readouterr().out == "1\n2\n"
 
 
+def commands(parser: ArgumentParser) -> Iterator[ArgumentParser]:
+    """The parser of each command, and of each of its own."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            for command in action.choices.values():
+                yield from commands(command)
+
+
 def test_the_help_fits_into_80_columns(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert [text for text in parser().format_help().splitlines() if len(text) > 80] == []
+    too_long = [text for command in commands(parser()) for text in command.format_help().splitlines() if len(text) > 80]
+    assert too_long == []
 
 
 def test_the_line_of_the_demo_leaves_out_what_it_does_not_run():

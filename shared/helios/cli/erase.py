@@ -28,9 +28,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--customer", metavar="ID", help="events with this customer_id")
     what.add_argument("--order", metavar="ID", help="events with this order_id")
-    what.add_argument(
-        "--field", metavar="PATH=VALUE", help="events with this value in the payload: email=ada@example.com"
-    )
+    what.add_argument("--field", metavar="PATH=X", help="events with this value in the payload: email=ada@example.com")
     what.add_argument("--check", type=Path, metavar="FILE", help="check the signature of a receipt, and erase nothing")
     parser.add_argument(
         "--verify",

@@ -58,7 +58,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         "--status", action="append", choices=STATUSES, help="flow instances with this status instead; repeatable"
     )
     flows.add_argument(
-        "--issue", action="append", choices=ISSUE_KINDS, help="only flow instances with this issue; repeatable"
+        "--issue",
+        action="append",
+        choices=ISSUE_KINDS,
+        metavar="ISSUE",
+        help=f"only flow instances with this issue; repeatable: {', '.join(ISSUE_KINDS)}",
     )
     flows.add_argument("--flow", help="only this flow")
     flows.add_argument(

@@ -31,7 +31,12 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     target = start.add_mutually_exclusive_group(required=True)
     target.add_argument("--to-watchers", action="store_true", help="to the live stream's clients, marked as a replay")
     target.add_argument("--to-webhook", metavar="URL", help="to a webhook on a host of HELIOS_REPLAY_HOSTS")
-    target.add_argument("--to-cloud", choices=BUILT_IN, help="back to this cloud's topic in HELIOS_REPLAY_TOPICS")
+    target.add_argument(
+        "--to-cloud",
+        choices=BUILT_IN,
+        metavar="CLOUD",
+        help=f"back to this cloud's topic in HELIOS_REPLAY_TOPICS: {', '.join(BUILT_IN)}",
+    )
     start.add_argument("--source", type=source_name, metavar="NAME", help="only events of this source")
     start.add_argument("--type", help="only events of this type")
     start.add_argument("--order", metavar="ID", help="only events of this order")

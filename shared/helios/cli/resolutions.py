@@ -43,7 +43,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     """Add the command to a parser; each action sets ``run``, which takes the parsed arguments."""
     text = "assign, annotate, accept, write off and reopen flow instances, and undo that"
     actions = commands.add_parser("resolutions", help=text, description=text).add_subparsers(
-        dest="action", required=True
+        dest="action", required=True, metavar="ACTION"
     )
     for step in STEPS:
         parser = actions.add_parser(
@@ -79,9 +79,30 @@ def _selection() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("keys", nargs="*", metavar="KEY", help="the keys of flow instances; or none, and a filter")
     add("--flow", help="the flow; with keys, order by default")
-    add("--status", action="append", choices=STATUSES, default=[], help="only with this status; repeatable")
-    add("--issue", action="append", choices=ISSUE_KINDS, default=[], help="only with this issue; repeatable")
-    add("--resolution", action="append", choices=RESOLUTION_STATES, default=[], help="only with this one; repeatable")
+    add(
+        "--status",
+        action="append",
+        choices=STATUSES,
+        default=[],
+        metavar="STATUS",
+        help=f"only with this status; repeatable: {', '.join(STATUSES)}",
+    )
+    add(
+        "--issue",
+        action="append",
+        choices=ISSUE_KINDS,
+        default=[],
+        metavar="ISSUE",
+        help=f"only with this issue; repeatable: {', '.join(ISSUE_KINDS)}",
+    )
+    add(
+        "--resolution",
+        action="append",
+        choices=RESOLUTION_STATES,
+        default=[],
+        metavar="RESOLUTION",
+        help=f"only with this one; repeatable: {', '.join(RESOLUTION_STATES)}",
+    )
     add("--assignee", help="only those assigned to this person")
     add("--beginning", metavar="TEXT", help="only keys that begin with this text")
     add("--since", type=moment, metavar="TIME", help=f"only those opened at or after this time, {TIME_FORMAT}")
