@@ -5,7 +5,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from helios.cli.flows import client, common_options, positive_int, source_name, tables_module
-from helios.cli.listing import write_for_programs
+from helios.cli.listing import add_filter, write_for_programs
 from helios.cli.terminal import write_json, write_line
 from helios.cli.times import moment
 from helios.client import Client, NewEvent
@@ -22,13 +22,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     actions = commands.add_parser("balances", help=text, description=text).add_subparsers(dest="action", required=True)
     text = "list what was published and what arrived, by minute, source and type, the newest minute first"
     listing = actions.add_parser("list", help=text, description=text, parents=[common_options(lists=True)])
-    listing.add_argument(
-        "--state",
-        action="append",
-        choices=BALANCE_STATES,
-        metavar="STATE",
-        help=f"only in this state; repeatable: {', '.join(BALANCE_STATES)}",
-    )
+    add_filter(listing, "--state", BALANCE_STATES, "only in this state")
     listing.add_argument("--source", type=source_name, metavar="NAME", help="only events of this source")
     listing.add_argument("--type", help="only events of this type")
     listing.add_argument("--since", type=moment, metavar="TIME", help="only minutes from this time on")

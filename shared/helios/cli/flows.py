@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import ModuleType
 from typing import Any
 
-from helios.cli.listing import format_options, write_for_programs
+from helios.cli.listing import add_filter, format_options, write_for_programs
 from helios.cli.terminal import note, write_json, write_line
 from helios.client import TOKEN, Client
 from helios.errors import ConfigurationError
@@ -54,20 +54,10 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         return parser
 
     flows = command("flows", "list the flow instances with a problem, the newest first", _flows, lists=True)
-    flows.add_argument(
-        "--status", action="append", choices=STATUSES, help="flow instances with this status instead; repeatable"
-    )
-    flows.add_argument(
-        "--issue",
-        action="append",
-        choices=ISSUE_KINDS,
-        metavar="ISSUE",
-        help=f"only flow instances with this issue; repeatable: {', '.join(ISSUE_KINDS)}",
-    )
+    add_filter(flows, "--status", STATUSES, "flow instances with this status instead")
+    add_filter(flows, "--issue", ISSUE_KINDS, "only flow instances with this issue")
     flows.add_argument("--flow", help="only this flow")
-    flows.add_argument(
-        "--resolution", action="append", choices=RESOLUTION_STATES, help="only with this resolution; repeatable"
-    )
+    add_filter(flows, "--resolution", RESOLUTION_STATES, "only with this resolution")
     flows.add_argument("--assignee", help="only those assigned to this person")
     flow = command("flow", "show one flow instance: each leg, its issues and its timeline", _flow, lists=False)
     flow.add_argument("key", help="the instance's key, such as the order's id")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from helios.cli.flows import client, common_options, positive_int, source_name, tables_module
-from helios.cli.listing import write_for_programs
+from helios.cli.listing import add_filter, write_for_programs
 from helios.cli.terminal import write_json, write_line
 from helios.cli.times import utc_text
 from helios.model.incidents import INCIDENT_KINDS, Incident
@@ -21,7 +21,7 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     text = "list the open incidents, the last opened first"
     listing = actions.add_parser("list", help=text, description=text, parents=[common_options(lists=True)])
     listing.add_argument("--all", action="store_true", help="also list the resolved incidents")
-    listing.add_argument("--kind", action="append", choices=INCIDENT_KINDS, help="only of this kind; repeatable")
+    add_filter(listing, "--kind", INCIDENT_KINDS, "only of this kind")
     listing.add_argument("--flow", help="only incidents of this flow")
     listing.add_argument("--source", type=source_name, metavar="NAME", help="only incidents of this source")
     listing.add_argument("--limit", type=positive_int, default=50, metavar="N", help="at most N lines (%(default)s)")

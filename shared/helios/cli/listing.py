@@ -1,7 +1,7 @@
 """What every command that lists has: ``--json`` and ``--csv`` for programs, instead of a table for people."""
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +18,28 @@ def format_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print CSV with a line of names; a value that is a list or an object is JSON, and control characters are "
         "replaced",
+    )
+
+
+def add_filter(
+    parser: argparse.ArgumentParser,
+    option: str,
+    choices: Collection[str],
+    text: str,
+    *,
+    default: list[str] | None = None,
+) -> None:
+    """Add an option that takes one of some words, and may be repeated.
+
+    The words are in its help and not in its usage, where a line of them does not wrap.
+    """
+    parser.add_argument(
+        option,
+        action="append",
+        choices=choices,
+        default=default,
+        metavar=option.removeprefix("--").upper(),
+        help=f"{text}; repeatable: {', '.join(choices)}",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from helios.cli.flows import client, common_options, positive_int
-from helios.cli.listing import write_for_programs, write_rows
+from helios.cli.listing import add_filter, write_for_programs, write_rows
 from helios.cli.terminal import note, unescaped, write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment, utc_text
 from helios.client import Client
@@ -79,30 +79,9 @@ def _selection() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("keys", nargs="*", metavar="KEY", help="the keys of flow instances; or none, and a filter")
     add("--flow", help="the flow; with keys, order by default")
-    add(
-        "--status",
-        action="append",
-        choices=STATUSES,
-        default=[],
-        metavar="STATUS",
-        help=f"only with this status; repeatable: {', '.join(STATUSES)}",
-    )
-    add(
-        "--issue",
-        action="append",
-        choices=ISSUE_KINDS,
-        default=[],
-        metavar="ISSUE",
-        help=f"only with this issue; repeatable: {', '.join(ISSUE_KINDS)}",
-    )
-    add(
-        "--resolution",
-        action="append",
-        choices=RESOLUTION_STATES,
-        default=[],
-        metavar="RESOLUTION",
-        help=f"only with this one; repeatable: {', '.join(RESOLUTION_STATES)}",
-    )
+    add_filter(parser, "--status", STATUSES, "only with this status", default=[])
+    add_filter(parser, "--issue", ISSUE_KINDS, "only with this issue", default=[])
+    add_filter(parser, "--resolution", RESOLUTION_STATES, "only with this one", default=[])
     add("--assignee", help="only those assigned to this person")
     add("--beginning", metavar="TEXT", help="only keys that begin with this text")
     add("--since", type=moment, metavar="TIME", help=f"only those opened at or after this time, {TIME_FORMAT}")

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, connect, lift_timeout, translate_errors
 from helios.adapters.postgres.leases import PostgresLease, PostgresLeases
-from helios.adapters.postgres.log import offset_parameters
+from helios.adapters.postgres.log import offset_parameters, read_offsets
 from helios.adapters.postgres.parameters import keys_as_json
 from helios.adapters.postgres.partitions import SELECT_PARTITIONS, attach, lock_partitions, partitions
 from helios.adapters.postgres.query import Conditions, Query, conjunction, with_values
@@ -352,10 +352,7 @@ class PostgresArchiveOffsets:
 
     def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """The first message of each partition that is in no file; partitions that were never read are left out."""
-        wanted = [[topic for topic, _ in partitions], [number for _, number in partitions]]
-        with translate_errors(), self._pool.connection() as connection:
-            rows = connection.execute(SELECT_OFFSETS, wanted).fetchall()
-        return {(topic, number): offset for topic, number, offset in rows}
+        return read_offsets(self._pool, SELECT_OFFSETS, partitions)
 
 
 def _is_pending(day: date, archived_at: datetime | None, now: datetime) -> bool:

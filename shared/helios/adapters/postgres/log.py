@@ -74,6 +74,14 @@ WHERE existing.projected_until < excluded.projected_until
 """
 
 
+def read_offsets(pool: Pool, statement: LiteralString, partitions: Collection[Partition]) -> dict[Partition, int]:
+    """What a statement returns for these partitions, which it takes as their topics and their numbers."""
+    wanted = [[topic for topic, _ in partitions], [number for _, number in partitions]]
+    with translate_errors(), pool.connection() as connection:
+        rows = connection.execute(statement, wanted).fetchall()
+    return {(topic, number): offset for topic, number, offset in rows}
+
+
 class PostgresLogOffsets:
     """Implements ``LogOffsets`` on a pool of connections."""
 
@@ -82,10 +90,7 @@ class PostgresLogOffsets:
 
     def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """The first message of each partition that was not read; partitions that were never read are left out."""
-        wanted = [[topic for topic, _ in partitions], [number for _, number in partitions]]
-        with translate_errors(), self._pool.connection() as connection:
-            rows = connection.execute(SELECT_OFFSETS, wanted).fetchall()
-        return {(topic, number): offset for topic, number, offset in rows}
+        return read_offsets(self._pool, SELECT_OFFSETS, partitions)
 
 
 class PostgresProjectionProgress:
