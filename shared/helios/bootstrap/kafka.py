@@ -1,6 +1,7 @@
 """Builds what reads and writes Kafka: the sink, the log and its projection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,18 @@ HEARTBEAT_SECONDS = 5.0
 
 ERASURE_SECONDS = 30.0
 """How long a request of an erasure to the log may take."""
+
+
+@contextmanager
+def _client_required() -> Iterator[None]:
+    """Say what to install when an import of the Kafka client fails.
+
+    It is imported late: the client is an optional dependency, and larger than a whole function package.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
 
 def kafka_sink(settings: Settings) -> "KafkaSink | None":
@@ -60,11 +73,8 @@ def delivery_log(settings: Settings) -> DeliveryLog:
     Raises:
         ConfigurationError: the Kafka client is not installed, or a property of it is wrong.
     """
-    # Imported late: the client is an optional dependency, and larger than a whole function package.
-    try:
+    with _client_required():
         from helios.adapters.kafka_log import KafkaLog
-    except ImportError as error:
-        raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
     return KafkaLog(
         settings.log_brokers or "",
@@ -82,11 +92,8 @@ def log_erasure(settings: Settings) -> "KafkaLogErasure | None":
     """
     if settings.engine != "flink":
         return None
-    # Imported late, as in ``delivery_log``.
-    try:
+    with _client_required():
         from helios.adapters.kafka_erasure import KafkaLogErasure
-    except ImportError as error:
-        raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
     return KafkaLogErasure(
         settings.log_brokers or "",
@@ -104,11 +111,8 @@ def create_log(settings: Settings, *, partitions: int, replicas: int, retention_
         ConfigurationError: the Kafka client is not installed, or a property of it is wrong.
         HeliosError: the cluster refuses a topic, or does not answer.
     """
-    # Imported late, as in ``delivery_log``.
-    try:
+    with _client_required():
         from helios.adapters import kafka_topics
-    except ImportError as error:
-        raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
     return kafka_topics.create(
         settings.log_brokers or "",
@@ -144,11 +148,8 @@ def projection(services: Services) -> OpenProjection:
     Raises:
         ConfigurationError: the Kafka client is not installed.
     """
-    # Imported late, as in ``delivery_log``.
-    try:
+    with _client_required():
         from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogEnds, KafkaLogReader
-    except ImportError as error:
-        raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
     if services.pool is None:
         raise ConfigurationError("A projection needs Postgres.")
@@ -200,11 +201,8 @@ def archive_reader(settings: Settings, pool: Pool) -> Callable[[], LogReader]:
             "--from-log needs HELIOS_ENGINE=flink and HELIOS_EVENT_STORE=archive, of the projector and the API too. "
             "Otherwise Postgres has the events, and helios archive run copies them from there."
         )
-    # Imported late, as in ``delivery_log``.
-    try:
+    with _client_required():
         from helios.adapters.kafka_log import KafkaLogReader
-    except ImportError as error:
-        raise ConfigurationError(NO_KAFKA_CLIENT) from error
 
     return partial(
         KafkaLogReader,
