@@ -98,6 +98,7 @@ BOUNDED: Final = {
     "log_offsets",
     "log_progress",
     "archive_offsets",
+    "archive_progress",
     "partition_comparisons",
     "recovery_prefix",
     "restored_partitions",
