@@ -13,7 +13,7 @@ import msgspec
 from helios.errors import AlreadyStored, ConflictError, Retryable
 from helios.model.access import EventLimits
 from helios.model.audit import Action, AuditEntry
-from helios.model.balances import Manifest, Repeats
+from helios.model.balances import Arrivals, Manifest, Repeats
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
 from helios.model.dead_letters import (
     LISTED_BODY_BYTES,
@@ -76,6 +76,7 @@ class _State(msgspec.Struct):
     log_counts: dict[CountKey, Count] = {}
     manifests: dict[tuple[datetime, str, str, str, str, bool], Manifest] = {}
     repeats: list[Repeats] = []
+    arrivals: list[Arrivals] = []
 
 
 class MemoryStore:
@@ -109,6 +110,7 @@ class MemoryStore:
                 log_counts=dict(self._state.log_counts),
                 manifests=dict(self._state.manifests),
                 repeats=list(self._state.repeats),
+                arrivals=list(self._state.arrivals),
             )
             yield MemoryUnitOfWork(draft)
             self._state = draft
@@ -652,6 +654,10 @@ class MemoryBalanceWriter(_Writer):
     def repeat(self, repeats: Sequence[Repeats]) -> None:
         """Add deliveries that repeated a stored event."""
         self._draft.repeats.extend(repeats)
+
+    def arrive(self, arrivals: Sequence[Arrivals]) -> None:
+        """Add events that arrived, and that the store does not have."""
+        self._draft.arrivals.extend(arrivals)
 
 
 class MemoryAuditWriter(_Writer):

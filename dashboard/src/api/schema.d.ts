@@ -824,7 +824,8 @@ export interface paths {
          * Approve Flow Version
          * @description Put a previewed draft in force, and start to evaluate the stored instances by it.
          *
-         *     When the answer arrives, no process stores a verdict by the earlier rules any more.
+         *     When the answer arrives, no process stores a verdict by the earlier rules any more. The engine of Flink takes
+         *     the version up a few seconds later, and the evaluation of the stored instances begins then.
          */
         post: operations["approve_flow_version"];
         delete?: never;
