@@ -33,7 +33,7 @@ export class TestServer {
     duplicates: 0,
     contradictory: 0,
     rejected: 0,
-    health: { database: "healthy", redis: "healthy", kafka: "disabled", log: "disabled", projector: "disabled" },
+    health: { database: "healthy", redis: "healthy", kafka: "disabled", log: "disabled", projector: "disabled", archive: "disabled" },
   };
   flows: FlowInstance[] = [];
   /** The open incidents; an action answers with the first one, changed as the body says. */

@@ -13,6 +13,7 @@ from helios.errors import DEFECTS
 from helios.messages import (
     DeliveryMessage,
     Heartbeat,
+    RulesMessage,
     count_key,
     decode_count,
     decode_delivery,
@@ -60,6 +61,7 @@ class Effects(NamedTuple):
         dead_letter: the dead letter, as the key and value of a message.
         counted: the count of the delivery, with the key of its part.
         known: what is known of the identity from now on; None: no more than before.
+        rules: the message itself, if it says which versions of flows are in force.
     """
 
     identified: KeyedText | None = None
@@ -68,6 +70,7 @@ class Effects(NamedTuple):
     dead_letter: KeyedText | None = None
     counted: KeyedText | None = None
     known: str | None = None
+    rules: str | None = None
 
 
 class Identified(msgspec.Struct, frozen=True, array_like=True):
@@ -88,11 +91,19 @@ class Identified(msgspec.Struct, frozen=True, array_like=True):
 
 
 class InstanceEvidence(msgspec.Struct, frozen=True, array_like=True):
-    """Evidence on its way to the task that has the record of its flow instance."""
+    """Evidence on its way to the task that has the record of its flow instance.
+
+    Attributes:
+        flow: the flow of the instance.
+        key: the key of the instance.
+        evidence_set: the evidence.
+        generation: the generation of the rules by which it was extracted.
+    """
 
     flow: str
     key: str
     evidence_set: EvidenceSet
+    generation: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -120,6 +131,8 @@ class Read:
             return _rejected(_foreign(value, at, error))
         if isinstance(message, Heartbeat):
             return Effects()
+        if isinstance(message, RulesMessage):
+            return Effects(rules=value)
         try:
             reading = read_message(message, self._sources)
         except DEFECTS as error:  # a body that is no base64
@@ -140,14 +153,16 @@ def identity_key(event: Event) -> str:
 class Identify:
     """Decides what each delivery of an identity is, and extracts its evidence."""
 
-    def __init__(self, fold: Fold, sources: Sources = CLOUDS, *, horizon: timedelta) -> None:
+    def __init__(self, fold: Fold, sources: Sources = CLOUDS, *, horizon: timedelta, generation: int = 0) -> None:
         """Take the declarations.
 
         Args:
             fold: extracts evidence.
             sources: the declared sources.
             horizon: how long an identity is known.
+            generation: the generation of the rules of the fold.
         """
+        self._generation = generation
         self._fold = fold
         self._sources = sources
         self._horizon = horizon
@@ -176,7 +191,7 @@ class Identify:
         return Effects(
             event=(identity_key(event), encode_event(event).decode()) if known_now else None,
             evidence=[
-                (_instance_key(identity), _encode(InstanceEvidence(*identity, evidence_set)).decode())
+                (_instance_key(identity), _encode(InstanceEvidence(*identity, evidence_set, self._generation)).decode())
                 for identity, evidence_set in evidence.items()
             ],
             dead_letter=next(
@@ -196,27 +211,37 @@ class Identify:
 class Judge:
     """Keeps the record of each flow instance."""
 
-    def __init__(self, fold: Fold, *, horizon: timedelta) -> None:
+    def __init__(self, fold: Fold, *, horizon: timedelta, generation: int = 0) -> None:
         """Take the declarations.
 
         Args:
             fold: turns evidence into records.
             horizon: how long a record is stored after the last arrival of its evidence.
+            generation: the generation of the rules of the fold.
         """
+        self._generation = generation
+        self._ending = f",{generation}]"
         self._fold = fold
         self._horizon = horizon
 
-    def add(self, evidence: str, stored: str | None) -> FlowRecord | None:
-        """The record with more evidence; None if evaluating it triggers a bug in Helios.
+    def waits_for_rules(self, evidence: str) -> bool:
+        """Whether evidence was extracted by later rules than those of this task, which are on their way to it."""
+        # The generation is last. Most evidence has that of the task, and is decoded once, by ``add``.
+        return not evidence.endswith(self._ending) and _decode_evidence(evidence).generation > self._generation
 
-        The record then stays as it was, and the stack trace is logged: raising would stop the job at this message until
-        the bug is fixed. The event is stored, and a recompute after the fix finds it.
+    def add(self, evidence: str, stored: str | None) -> FlowRecord | None:
+        """The record with more evidence; None if its flow was withdrawn, or if evaluating it triggers a bug in Helios.
+
+        With a bug, the record stays as it was, and the stack trace is logged: raising would stop the job at this
+        message until the bug is fixed. The event is stored, and a recompute after the fix finds it.
 
         Args:
             evidence: from ``Identify``.
             stored: the record before; None: there is none.
         """
         item = _decode_evidence(evidence)
+        if item.flow not in self._fold.evaluators:
+            return None
         before = decode_verdict(stored) if stored else None
         try:
             return self._fold.add(before, (item.flow, item.key), item.evidence_set)
@@ -241,7 +266,8 @@ class Judge:
 
     def deadline(self, record: FlowRecord) -> datetime | None:
         """From when on ``expire`` may change a record; None: no deadline does."""
-        return self._fold.deadline(record) if record.waiting else None
+        is_judged = record.waiting and record.flow in self._fold.evaluators
+        return self._fold.deadline(record) if is_judged else None
 
     def forget_at(self, record: FlowRecord) -> datetime:
         """When to remove the record."""
