@@ -87,6 +87,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
         self.seen_at: dict[str, datetime] = {}
+        self.archived_at = datetime.now(UTC)
         self.parked: defaultdict[str, dict[Key, str]] = defaultdict(dict)
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -141,6 +142,10 @@ class MemoryStore:
     def partitions_ahead(self) -> int:
         """None, for the same reason."""
         return 0
+
+    def archive_succeeded_at(self) -> datetime:
+        """A time that a test sets."""
+        return self.archived_at
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
         """Remove old frames that every consumer has passed, and very old frames in any case. Return the number."""

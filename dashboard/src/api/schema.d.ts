@@ -1232,13 +1232,14 @@ export interface components {
          *
          *     Attributes:
          *         status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
-         *             Kafka), or not shown (no projector). ``unhealthy``: nothing can be stored (no database), or nothing can be
-         *             received (no log).
+         *             Kafka), or not shown (no projector), or not archived. ``unhealthy``: nothing can be stored (no database), or
+         *             nothing can be received (no log).
          *         database: Postgres answered a query.
          *         redis: Redis answered a PING.
          *         kafka: a broker answered a request for the list of topics.
          *         log: a broker of the log answered; disabled where Postgres judges.
          *         projector: a projector runs; disabled where Postgres judges.
+         *         archive: it has succeeded within the last two days; disabled without HELIOS_ARCHIVE_URL.
          *         uptime: seconds since this process started.
          *         timestamp: time of this response, UTC.
          *         reasons: for each unhealthy service, why.
@@ -1256,6 +1257,8 @@ export interface components {
             log: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             projector: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            archive: "disabled" | "healthy" | "unhealthy";
             uptime: number;
             timestamp: string;
             reasons: {
@@ -1978,6 +1981,8 @@ export interface components {
             log: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             projector: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            archive: "disabled" | "healthy" | "unhealthy";
         };
         /**
          * MinuteCount

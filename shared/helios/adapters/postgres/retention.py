@@ -100,6 +100,7 @@ BOUNDED: Final = {
     "log_progress",
     "log_rules",
     "archive_offsets",
+    "archive_progress",
     "partition_comparisons",
     "recovery_prefix",
     "restored_partitions",
