@@ -13,7 +13,7 @@ import msgspec
 from helios.errors import AlreadyStored, ConflictError, Retryable
 from helios.model.access import EventLimits
 from helios.model.audit import Action, AuditEntry
-from helios.model.balances import Manifest, Repeats
+from helios.model.balances import Arrivals, Manifest, Repeats
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
 from helios.model.dead_letters import (
     LISTED_BODY_BYTES,
@@ -76,6 +76,7 @@ class _State(msgspec.Struct):
     log_counts: dict[CountKey, Count] = {}
     manifests: dict[tuple[datetime, str, str, str, str, bool], Manifest] = {}
     repeats: list[Repeats] = []
+    arrivals: list[Arrivals] = []
 
 
 class MemoryStore:
@@ -86,6 +87,7 @@ class MemoryStore:
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
         self.seen_at: dict[str, datetime] = {}
+        self.archived_at = datetime.now(UTC)
         self.parked: defaultdict[str, dict[Key, str]] = defaultdict(dict)
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -108,6 +110,7 @@ class MemoryStore:
                 log_counts=dict(self._state.log_counts),
                 manifests=dict(self._state.manifests),
                 repeats=list(self._state.repeats),
+                arrivals=list(self._state.arrivals),
             )
             yield MemoryUnitOfWork(draft)
             self._state = draft
@@ -139,6 +142,10 @@ class MemoryStore:
     def partitions_ahead(self) -> int:
         """None, for the same reason."""
         return 0
+
+    def archive_succeeded_at(self) -> datetime:
+        """A time that a test sets."""
+        return self.archived_at
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
         """Remove old frames that every consumer has passed, and very old frames in any case. Return the number."""
@@ -647,6 +654,10 @@ class MemoryBalanceWriter(_Writer):
     def repeat(self, repeats: Sequence[Repeats]) -> None:
         """Add deliveries that repeated a stored event."""
         self._draft.repeats.extend(repeats)
+
+    def arrive(self, arrivals: Sequence[Arrivals]) -> None:
+        """Add events that arrived, and that the store does not have."""
+        self._draft.arrivals.extend(arrivals)
 
 
 class MemoryAuditWriter(_Writer):
