@@ -113,7 +113,7 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
 
 
 def _richer(running: Servers, *, quick: bool) -> Table:
-    """Batches of orders that use none of the richer rules: by the shipped flow alone, or with varied flows beside it."""
+    """Batches of orders that use none of the richer rules: by the shipped flow alone, or with richer ones beside it."""
     shipped = declaration.load()
     reconcilers = {False: Reconciler(shipped), True: Reconciler([*shipped, *declaration.load(str(VARIED_FLOWS))])}
     times: dict[bool, list[float]] = {False: [], True: []}
