@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from helios.messages import encode_rules
+from helios.messages import encode_erasure, encode_rules
 from helios.model.flow_versions import InForce
 from helios.processes.process import ServiceFailed
 from local.servers.apache_flink.job import submit
@@ -131,6 +132,30 @@ def test_an_approved_version_takes_effect_without_a_restart_and_survives_one(sta
     stage.wait_judged()
     stage.results.wait(lambda results: len(results.events) == 6)
     assert ("refund", "gone") not in stage.results.records()
+
+
+def test_the_state_forgets_what_was_erased(stage, tmp_path):
+    """A leg that arrives afterwards is judged alone, and the erased event is no evidence when it is delivered again."""
+    stage.start(flows=declare(tmp_path / "flows.toml", "order", "payment"))
+    start = datetime.now(UTC) - timedelta(hours=1)
+    orders = {name: leg("order", name, start) for name in ("erased", "other")}
+    stage.append(list(orders.values()))
+    stage.results.wait(lambda results: len(results.records()) == 2)
+    (event,) = (event for event in stage.results.events if event.id == "erased/order")
+
+    at = start + 5 * SECOND
+    stage.append_value(encode_erasure([event.key], [("order", "erased")])[1], at=at)
+    stage.heartbeat(start + 15 * SECOND)
+    stage.wait_judged()
+    late = start + 20 * SECOND
+    stage.append([replace(orders["erased"], received_at=late)])
+    stage.append([leg("payment", name, late) for name in orders])
+    stage.heartbeat(start + LATER)
+    stage.results.wait(
+        lambda results: [results.records()["order", name].status for name in orders] == ["incomplete", "matched"]
+    )
+    erased = stage.results.records()["order", "erased"].evidence_set
+    assert [item.leg for item in erased.items] == ["payment"]
 
 
 def test_the_job_runs_in_a_cluster_of_its_own_process(stage, tmp_path):
