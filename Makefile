@@ -164,7 +164,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 .PHONY: lock
 lock: setup ## Update the lock files after a change of dependencies (ARGS=--upgrade for newer versions)
 	@$(COMPILE) $(ARGS) --all-extras --group local --group dev pyproject.toml --output-file requirements.lock
-	@$(COMPILE) $(ARGS) --extra kafka --extra notify --constraint requirements.lock pyproject.toml --output-file serve.lock
+	@$(COMPILE) $(ARGS) --extra archive --extra kafka --extra notify --constraint requirements.lock pyproject.toml --output-file serve.lock
 	@$(COMPILE) $(ARGS) --constraint <(grep -o '^msgspec==[^ ]*' requirements.lock) flink.in --output-file flink.lock
 	@$(COMPILE) $(ARGS) --constraint requirements.lock scripts/build/wheel.in --output-file scripts/build/wheel.lock
 	@$(COMPILE) $(ARGS) --constraint requirements.lock scripts/suites/suite.in --output-file scripts/suites/suite.lock

@@ -34,9 +34,9 @@ TABLES = (
     "events, event_ids, event_counts, dead_letters, frames, consumers, parked, flow_instances, flow_counts,"
     " audit_log, tokens, replay_jobs, archive_files, archive_days, archive_index, restored_partitions,"
     " resolutions, resolution_steps, resolution_actions, incidents, incident_counts, incident_deltas,"
-    " manifests, balances, event_repeats, flow_versions, flow_recomputes,"
+    " manifests, balances, event_repeats, event_arrivals, flow_versions, flow_recomputes,"
     " notifications, notification_deliveries, notification_messages, recoveries, log_offsets, log_counts,"
-    " log_progress, archive_offsets"
+    " log_progress, log_rules, archive_offsets"
 )
 
 

@@ -127,7 +127,7 @@ test("the totals are the API's counts plus those of the stream", () => {
     duplicates: 1,
     contradictory: 0,
     rejected: 2,
-    health: { database: "healthy", redis: "healthy", kafka: "disabled", log: "disabled", projector: "disabled" },
+    health: { database: "healthy", redis: "healthy", kafka: "disabled", log: "disabled", projector: "disabled", archive: "disabled" },
   } as const;
   const before = { position: 7, stored: { aws: 100, gcp: 0, azure: 0 }, duplicate: 3, contradictory: 0, rejected: 0 };
   const now = { position: 9, stored: { aws: 101, gcp: 2, azure: 0 }, duplicate: 4, contradictory: 0, rejected: 0 };
@@ -149,6 +149,7 @@ test("health names each problem and its effect", () => {
     kafka: "disabled",
     log: "disabled",
     projector: "disabled",
+    archive: "disabled",
     uptime: 1,
     timestamp: "",
     reasons: { redis: "Connection refused" },
@@ -161,6 +162,8 @@ test("health names each problem and its effect", () => {
   expect(partLines(health, null)).toHaveLength(3); // no line for a log that is not in use
   const [, , , log] = partLines({ ...health, log: "unhealthy", reasons: { log: "No broker" } }, null);
   expect(log).toMatchObject({ name: "Log", tone: "bad", state: "Unavailable" });
+  const [, , , archive] = partLines({ ...health, archive: "unhealthy", reasons: { archive: "51 hours ago" } }, null);
+  expect(archive).toMatchObject({ name: "Archive", tone: "warn", state: "Unavailable" });
   expect(partLines(undefined, new Error("not reachable"))).toMatchObject([{ name: "API", detail: "not reachable" }]);
 });
 

@@ -1,4 +1,4 @@
-"""Runs ministack behind the filter that refuses requests of web pages, and with replays that name their rules.
+"""Runs ministack behind the filter that refuses requests of web pages, and makes its EventBridge more like AWS's.
 
 A client of ministack can run code on this machine, as ministack runs Lambda functions without a container and checks
 no credentials. ``python -I run_ministack.py`` uses ministack's own environment, which has no module of Helios. So this
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 _FILTER = Path(__file__).resolve().parents[1] / "stack" / "request_filter.py"
-_REPLAY_RULES = Path(__file__).resolve().with_name("replay_rules.py")
+_EVENTBRIDGE = Path(__file__).resolve().with_name("eventbridge.py")
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     sys.argv[1:] = []  # ministack reads the command line too
     rule = request_filter["RequestFilter"](origins=frozenset(options.origin), hosts=request_filter["hosts"](options))
     ministack = importlib.import_module("ministack.app")
-    runpy.run_path(str(_REPLAY_RULES))["install"](importlib.import_module("ministack.services.eventbridge"))
+    runpy.run_path(str(_EVENTBRIDGE))["install"](importlib.import_module("ministack.services.eventbridge"))
     ministack.app = request_filter["AsgiFilter"](ministack.app, rule)  # type: ignore[attr-defined]  # main serves it
     ministack.main()
 

@@ -25,7 +25,9 @@ from local.demo.dashboard import create_app
 from local.stack.config import REPOSITORY
 
 TYPES = {"aws": "OrderPlaced", "gcp": "PaymentProcessed", "azure": "InventoryReserved"}
-HEALTH = {"database": "healthy", "redis": "healthy", "kafka": "disabled", "log": "disabled", "projector": "disabled"}
+HEALTH = {"database": "healthy", "redis": "healthy"} | dict.fromkeys(
+    ("kafka", "log", "projector", "archive"), "disabled"
+)
 
 
 class Feed:

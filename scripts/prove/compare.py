@@ -157,8 +157,6 @@ def compare(
         if kind != LOST
     ]
     lost = lost_events(truth)
-    missing = {bucket: number for bucket, number in missing.items() if bucket.source != "aws"}
-    missing_at = {bucket: at for bucket, at in missing_at.items() if bucket.source != "aws"}
     scores.append(_lost_score(lost, missing, missing_at))
     differences = _lost_differences(lost, missing, missing_at)
     differences += [f"{order}: {kind} was not reported" for order, kind in sorted(expected - detected)]
@@ -175,15 +173,11 @@ def compare(
 
 
 def lost_events(truth: Iterable[Injection]) -> Counter[Bucket]:
-    """How many events of each source, type and minute are lost with their orders, where counts are exact.
-
-    Those of AWS are not: the emulator of EventBridge gives events its own time, for which their manifests allow.
-    """
+    """How many events of each source, type and minute are lost with their orders."""
     return Counter(
         Bucket(event.time.replace(second=0, microsecond=0), event.source, event.type)
         for injection in truth
         for event in injection.lost
-        if event.source != "aws"
     )
 
 

@@ -18,10 +18,6 @@ AFTER: Final = timedelta(seconds=2)
 """How long after its minute a manifest is sent. Events that are answered later are in its next revision."""
 
 
-EVENTBRIDGE_SKEW_SECONDS: Final = 5
-"""The emulator of EventBridge ignores the time of an event, and gives it the time at which it accepts the event."""
-
-
 class _Minute(NamedTuple):
     source: Source
     minute: datetime
@@ -85,7 +81,6 @@ class Manifests:
             ],
             "publisher": self._publisher,
             "revision": self._revisions[key],
-            "skew_seconds": EVENTBRIDGE_SKEW_SECONDS if key.source == "aws" and self._ids_of_eventbridge else 0,
         }
         return Emission(
             source=key.source,

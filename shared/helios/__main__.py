@@ -114,12 +114,14 @@ def _projector(_: argparse.Namespace) -> None:
     stopping = _stopping()
     services = bootstrap.build_long_lived(settings)
     try:
-        projector, open_reader, heartbeats, tracker, ends = bootstrap.projection(services)
+        projector, open_reader, heartbeats, tracker, ends, publisher = bootstrap.projection(services)
         beating = threading.Thread(target=beat, args=(heartbeats, stopping), name="heartbeat")
         tracking = threading.Thread(target=tracker.follow, args=(stopping,), name="progress")
+        publishing = threading.Thread(target=publisher.follow, args=(stopping,), name="rules")
         presence = Leadership(services.leases, PROJECTOR)
         beating.start()
         tracking.start()
+        publishing.start()
         presence.start()
         try:
             projector.follow(open_reader, stopping)
@@ -128,6 +130,7 @@ def _projector(_: argparse.Namespace) -> None:
             presence.stop()
             beating.join()
             tracking.join()
+            publishing.join()
             heartbeats.close()
             ends.close()
     finally:

@@ -127,6 +127,7 @@ class ComponentHealth(msgspec.Struct, frozen=True, kw_only=True):
     kafka: Component
     log: Component
     projector: Component
+    archive: Component
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,13 +172,14 @@ class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
-            Kafka), or not shown (no projector). ``unhealthy``: nothing can be stored (no database), or nothing can be
-            received (no log).
+            Kafka), or not shown (no projector), or not archived. ``unhealthy``: nothing can be stored (no database), or
+            nothing can be received (no log).
         database: Postgres answered a query.
         redis: Redis answered a PING.
         kafka: a broker answered a request for the list of topics.
         log: a broker of the log answered; disabled where Postgres judges.
         projector: a projector runs; disabled where Postgres judges.
+        archive: it has succeeded within the last two days; disabled without HELIOS_ARCHIVE_URL.
         uptime: seconds since this process started.
         timestamp: time of this response, UTC.
         reasons: for each unhealthy service, why.
@@ -189,6 +191,7 @@ class DetailedHealth(msgspec.Struct, frozen=True, kw_only=True):
     kafka: Component
     log: Component
     projector: Component
+    archive: Component
     uptime: float
     timestamp: datetime
     reasons: dict[str, str]

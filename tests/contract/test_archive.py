@@ -6,7 +6,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from obstore.store import MemoryStore
 
+from helios.adapters.archive.parquet import DuckDb
 from helios.adapters.postgres.archive import not_archived
 from helios.errors import Rejected, Retryable
 from helios.model.archive import Contents, FileFilter, contents, total
@@ -240,3 +242,39 @@ def test_the_archive_works_on_every_kind_of_store(archive_database_url, any_arch
         assert [event.archived for event in page.items] == [True, True]
         archived.archive.restore(FIRST, days(3)[-1])
         assert archived.rows() == before
+
+
+def test_each_copied_day_and_each_run_is_a_success(archived):
+    """The health of the API and an alarm of AWS read when the last one was."""
+    fill(archived, of_days=1)
+    with archived.pool.connection() as connection:
+        connection.execute("UPDATE archive_progress SET succeeded_at = '2025-01-01Z'")
+
+    archived.archive.run(NOW)
+    assert archived.opened.reader.archive_succeeded_at() == NOW
+
+    archived.archive.run(NOW + timedelta(hours=1))
+    archived.archive.run(NOW)  # a clock that is behind takes nothing back
+    assert archived.opened.reader.archive_succeeded_at() == NOW + timedelta(hours=1)
+
+
+def test_a_run_that_fails_is_no_success(archived, monkeypatch):
+    fill(archived, of_days=1)
+    before = archived.opened.reader.archive_succeeded_at()
+
+    def full(*_):
+        raise Retryable("Archive: no space is left")
+
+    monkeypatch.setattr(archived.archive.objects, "put", full)
+    with pytest.raises(Retryable, match="no space"):
+        archived.archive.run(before + timedelta(days=3))
+
+    assert archived.opened.reader.archive_succeeded_at() == before
+
+
+def test_an_error_of_duckdb_does_not_quote_the_password_of_postgres():
+    database = DuckDb(MemoryStore(), database_url="postgresql://me:hidden@127.0.0.1:1/db", threads=1)
+    with closing(database), pytest.raises(Retryable, match=r"connect to Postgres: .*127\.0\.0\.1") as failure:
+        database.attach_postgres()
+
+    assert "hidden" not in str(failure.value)  # pragma: allowlist secret

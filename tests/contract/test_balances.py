@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from helios.adapters.postgres.stream import PostgresOutbox
 from helios.model.balances import COUNTED_FOR, MANIFEST_TYPE, Balance, BalanceFilter
 from helios.model.events import Delivery
 from helios.model.incidents import Cause, IncidentFilter
+from helios.normalise import normalise
 from helios.services.balances import SETTLED_AFTER, BalanceJob
 from helios.services.incidents import CALM, MAX_REASONS, IncidentJob
 from helios.services.ingest import ingest
+from helios.services.projection import arrivals_of
 from helios.services.reconciler import Reconciler
 from tests.support.deliveries import NOON
 from tests.support.depth import examples
@@ -346,6 +349,46 @@ def test_any_order_and_batching_gives_the_same_balance(new_world, order: Sequenc
 
     assert world.numbers() == (9, 6, 2, 1, 2, 0)
     assert world.missing_of_incident() == 2
+
+
+def arrive(world, *deliveries: Delivery) -> None:
+    """Count events that Postgres does not store, as the projector does."""
+    arrivals = arrivals_of([normalise(delivery) for delivery in deliveries])
+    with world.store.transaction() as work:
+        work.balances.arrive(arrivals)
+
+
+@pytest.mark.parametrize(("skew", "stored"), [(0, 3), (2, 5), (1, 4)])
+@pytest.mark.parametrize("stores_events", [True, False])
+def test_events_of_the_archive_only_are_balanced_as_those_in_postgres(world, stores_events, skew, stored):
+    seconds = (-1.5, 0, 59.999, 59.999, 60.9)
+    arrived = [event(number, second=second) for number, second in enumerate(seconds)]
+    store = world.ingest if stores_events else partial(arrive, world)
+    store(*arrived)
+    world.ingest(manifest(5, skew_seconds=skew))
+    world.run(DUE)
+    assert world.only().missing == 5 - stored
+
+
+def test_an_event_of_the_archive_only_that_arrives_late_closes_the_gap(world):
+    arrive(world, *events(59))
+    world.ingest(manifest(60))
+    assert world.run(DUE) == [("opened", LOST)]
+    arrive(world, event(59, second=59, delay=500))
+    world.run(DUE + 10 * MINUTE)
+    assert world.numbers() == (60, 60, 0, 0, 0, 0)
+
+
+def test_counts_of_arrivals_are_removed_when_no_balance_needs_them(world):
+    arrive(world, event(1))
+    world.run(NOON + COUNTED_FOR)
+    world.run(NOON + COUNTED_FOR + timedelta(minutes=11))
+    with world.pool.connection() as connection:
+        assert connection.execute("SELECT count(*) FROM event_arrivals").fetchone() == (1,)
+    world.ingest(manifest(1, minute=NOON + COUNTED_FOR))
+    world.run(NOON + COUNTED_FOR + timedelta(minutes=12))
+    with world.pool.connection() as connection:
+        assert connection.execute("SELECT count(*) FROM event_arrivals").fetchone() == (0,)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
+from helios.adapters.postgres.log import PostgresProjectionProgress, PostgresPublishedRules
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import Rejected, RulesChanged
 from helios.model.flows import FlowFilter
@@ -391,3 +392,28 @@ def test_a_version_that_this_process_can_not_read_leaves_the_earlier_rules(versi
     assert "a flow version does not apply here" in caplog.text
     assert job_of(versions, rules, postgres_store, pool).run(NOW, seconds=60) == 0
     assert versions.unfinished()
+
+
+def test_with_flink_the_recompute_waits_until_the_job_judges_by_the_version(versions, rules, postgres_store, pool):
+    ingest_by(rules, PostgresStore(pool), *differing())
+    approve(versions)
+    published, progress = PostgresPublishedRules(pool), PostgresProjectionProgress(pool)
+    job = RecomputeJob(
+        versions,
+        rules,
+        reader=postgres_store,
+        store=PostgresStore(pool),
+        notifier=Notifier(),
+        is_due=published.are_taken,
+    )
+    assert job.run(NOW, seconds=60) == 0
+    published.raise_published(1, NOW)
+    assert job.run(NOW, seconds=60) == 0
+    progress.raise_projected_until(NOW + timedelta(seconds=5))
+    assert job.run(NOW, seconds=60) == 0
+    progress.raise_projected_until(NOW + timedelta(seconds=6))
+    published.raise_published(1, NOW + timedelta(hours=1))  # the same rules, published once more
+
+    assert job.run(NOW, seconds=60) == 1
+
+    assert statuses(postgres_store) == {"ORD-1": "matched"}

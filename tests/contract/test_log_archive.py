@@ -117,6 +117,15 @@ def test_a_file_of_the_log_is_that_of_postgres_byte_for_byte(world):
     assert [finding for _, finding in world.archived.archive.verify(ALL) if finding] == []
 
 
+def test_a_copy_is_a_success_also_without_new_events(world):
+    with world.archived.pool.connection() as connection:
+        connection.execute("UPDATE archive_progress SET succeeded_at = '2025-01-01Z'")
+
+    assert world.copy() == 0
+
+    assert world.archived.opened.reader.archive_succeeded_at() == NOW
+
+
 def test_events_are_read_from_the_archive_while_postgres_has_none(world):
     sent = world.append(*deliveries())
     world.project()

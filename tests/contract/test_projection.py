@@ -325,9 +325,11 @@ def test_offsets_move_only_from_where_they_are(projected):
     assert projected.offsets.next_offsets([partition, (TOPICS.events, 1)]) == {partition: 5}
 
 
-def test_manifests_are_declared_and_repetitions_counted(pool, postgres_store):
-    """What is balanced is what is projected, and not later."""
+@pytest.mark.parametrize("stores_events", [True, False])
+def test_manifests_are_declared_and_repetitions_counted(pool, postgres_store, stores_events):
+    """What is balanced is what is projected, and not later; also if Postgres stores no events."""
     projected = Projected(postgres_store, PostgresLogOffsets(pool))
+    projected.projector = Projector(TOPICS, store=postgres_store, stores_events=stores_events)
     happened_at = NOON + timedelta(seconds=1)
     counts = {"minute": NOON.isoformat(), "events": [{"type": "OrderPlaced", "published": 3}]}
     orders = [
@@ -354,3 +356,4 @@ def test_manifests_are_declared_and_repetitions_counted(pool, postgres_store):
 
     assert progress.projected_until() == NOON + timedelta(minutes=3)
     assert states() == [("missing", 2, 1, 1)]
+    assert bool(postgres_store.events(EventFilter(), after=None, limit=1).items) == stores_events

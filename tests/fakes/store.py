@@ -13,7 +13,7 @@ import msgspec
 from helios.errors import AlreadyStored, ConflictError, Retryable
 from helios.model.access import EventLimits
 from helios.model.audit import Action, AuditEntry
-from helios.model.balances import Manifest, Repeats
+from helios.model.balances import Arrivals, Manifest, Repeats
 from helios.model.counts import LAST_DAY, Count, MinuteCount, Totals
 from helios.model.dead_letters import (
     LISTED_BODY_BYTES,
@@ -25,8 +25,9 @@ from helios.model.dead_letters import (
 )
 from helios.model.erasure import needles
 from helios.model.events import Event, EventFilter, Key
-from helios.model.flows import PROBLEMS, Due, FlowFilter
+from helios.model.flows import PROBLEMS, Due, FlowFilter, ResolutionState
 from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.resolutions import Decision
 from helios.model.sources import UNKNOWN, Source
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.ports.events import CachedKey
@@ -61,6 +62,34 @@ class MemoryDedupeCache:
         """Does nothing; there are no resources to release."""
 
 
+class StoredResolution(msgspec.Struct, frozen=True, kw_only=True):
+    """What people did about a flow instance.
+
+    Attributes:
+        decision: what they decided.
+        decided_in: the action that decided.
+        version: the version of the instance for which the decision holds.
+        assignee: who works on it.
+        action: the last action.
+        changed_at: the time of the last action.
+        changed_by: the actor of the last action.
+    """
+
+    decision: Decision | None = None
+    decided_in: int | None = None
+    version: int | None = None
+    assignee: str | None = None
+    action: int
+    changed_at: datetime
+    changed_by: str
+
+    def state(self, record: FlowRecord) -> ResolutionState:
+        """What is shown of it: a decision ends with a later version of the instance."""
+        if self.version is not None and self.version < record.version:
+            return "reopened"
+        return self.decision or "unresolved"
+
+
 class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
@@ -76,6 +105,7 @@ class _State(msgspec.Struct):
     log_counts: dict[CountKey, Count] = {}
     manifests: dict[tuple[datetime, str, str, str, str, bool], Manifest] = {}
     repeats: list[Repeats] = []
+    arrivals: list[Arrivals] = []
 
 
 class MemoryStore:
@@ -83,9 +113,11 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._state = _State()
+        self.resolutions: dict[FlowKey, StoredResolution] = {}
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
         self.seen_at: dict[str, datetime] = {}
+        self.archived_at = datetime.now(UTC)
         self.parked: defaultdict[str, dict[Key, str]] = defaultdict(dict)
         self.turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -108,6 +140,7 @@ class MemoryStore:
                 log_counts=dict(self._state.log_counts),
                 manifests=dict(self._state.manifests),
                 repeats=list(self._state.repeats),
+                arrivals=list(self._state.arrivals),
             )
             yield MemoryUnitOfWork(draft)
             self._state = draft
@@ -139,6 +172,10 @@ class MemoryStore:
     def partitions_ahead(self) -> int:
         """None, for the same reason."""
         return 0
+
+    def archive_succeeded_at(self) -> datetime:
+        """A time that a test sets."""
+        return self.archived_at
 
     def remove_frames(self, *, before: datetime, at_last: datetime, limit: int) -> int:
         """Remove old frames that every consumer has passed, and very old frames in any case. Return the number."""
@@ -300,7 +337,11 @@ class MemoryStore:
         """Flow instances, newest ``opened_at`` first."""
         position = decode_cursor(after, tuple[datetime, str, str]) if after else None
         records = sorted(
-            (record for record in self._state.flows.values() if _matches_flow(record, where)),
+            (
+                record
+                for record in self._state.flows.values()
+                if _matches_flow(record, where) and _matches_resolution(record, where, self.resolutions)
+            ),
             key=_opening,
             reverse=True,
         )
@@ -648,6 +689,10 @@ class MemoryBalanceWriter(_Writer):
         """Add deliveries that repeated a stored event."""
         self._draft.repeats.extend(repeats)
 
+    def arrive(self, arrivals: Sequence[Arrivals]) -> None:
+        """Add events that arrived, and that the store does not have."""
+        self._draft.arrivals.extend(arrivals)
+
 
 class MemoryAuditWriter(_Writer):
     """Implements ``AuditWriter``."""
@@ -789,6 +834,13 @@ def _matches_flow(record: FlowRecord, where: FlowFilter) -> bool:
         and (where.cause is None or where.cause in record.causes)
         and (where.since is None or record.opened_at >= where.since)
         and (where.until is None or record.opened_at < where.until)
+    )
+
+
+def _matches_resolution(record: FlowRecord, where: FlowFilter, resolutions: Mapping[FlowKey, StoredResolution]) -> bool:
+    row = resolutions.get(record.identity)
+    return (not where.resolution or (row.state(record) if row else "unresolved") in where.resolution) and (
+        where.assignee is None or (row is not None and row.assignee == where.assignee)
     )
 
 

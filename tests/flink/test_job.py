@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from helios.messages import encode_erasure, encode_rules
+from helios.model.flow_versions import InForce
 from helios.processes.process import ServiceFailed
 from local.servers.apache_flink.job import submit
 from tests.fixtures.flink import Stage
@@ -31,11 +34,23 @@ type = "{type}"
 LEGS = {"order": "OrderPlaced", "payment": "PaymentProcessed", "inventory": "InventoryReserved"}
 
 
+def text_of(*legs: str, window: float = 30, grace: float = 60) -> str:
+    """The text that declares a flow with these legs."""
+    return FLOW.format(window=window, grace=grace) + "".join(LEG.format(name=leg, type=LEGS[leg]) for leg in legs)
+
+
 def declare(file: Path, *legs: str, window: float = 30, grace: float = 60) -> Path:
     """A file that declares a flow with these legs."""
-    text = FLOW.format(window=window, grace=grace)
-    file.write_text(text + "".join(LEG.format(name=leg, type=LEGS[leg]) for leg in legs))
+    file.write_text(text_of(*legs, window=window, grace=grace))
     return file
+
+
+def announce(stage: Stage, generation: int, at: datetime, **texts: str) -> None:
+    """Append the versions in force, as the projector does, and return once the job judges by them."""
+    _, value = encode_rules(InForce(generation=generation, texts=texts))
+    stage.append_value(value, at=at)
+    stage.flush()
+    stage.wait_judged()
 
 
 def leg(name: str, order: str, at: datetime):
@@ -89,6 +104,58 @@ def test_a_flow_with_one_more_leg_takes_up_a_savepoint(stage, tmp_path):
     for order in ("whole", "lacking"):
         versions = [record.version for record in stage.results.verdicts["order", order]]
         assert versions == list(range(1, len(versions) + 1))
+
+
+def test_an_approved_version_takes_effect_without_a_restart_and_survives_one(stage, tmp_path):
+    """Two tasks; a flow that no declaration has, a longer deadline, and the end of the flow."""
+    refund = text_of("order", "payment", window=30, grace=0).replace('"order"\nkey', '"refund"\nkey')
+    patient = refund.replace("window_seconds = 30", "window_seconds = 300")
+    start = datetime.now(UTC) - timedelta(hours=1)
+    job = stage.start(parallelism=2)
+    announce(stage, 1, start, refund=refund)
+    stage.append([leg("order", name, start) for name in ("whole", "late", "lacking")])
+    stage.results.wait(lambda results: ("refund", "lacking") in results.records())
+    savepoint = job.savepoint(tmp_path / "savepoints")
+
+    stage.start(start=savepoint)
+    stage.append([leg("payment", "whole", start + SECOND)])
+    stage.results.wait(lambda results: results.records()["refund", "whole"].status == "matched")
+    announce(stage, 2, start + SECOND, refund=patient)
+    stage.append([leg("payment", "late", start + 200 * SECOND)])
+    stage.heartbeat(start + 400 * SECOND)
+    stage.results.wait(lambda results: results.records()["refund", "lacking"].status == "incomplete")
+    assert stage.results.records()["refund", "late"].status == "matched"
+    assert [record.status for record in stage.results.verdicts["refund", "lacking"]] == ["open", "incomplete"]
+
+    announce(stage, 3, start + 400 * SECOND)
+    stage.append([leg("order", "gone", start + 401 * SECOND)])
+    stage.wait_judged()
+    stage.results.wait(lambda results: len(results.events) == 6)
+    assert ("refund", "gone") not in stage.results.records()
+
+
+def test_the_state_forgets_what_was_erased(stage, tmp_path):
+    """A leg that arrives afterwards is judged alone, and the erased event is no evidence when it is delivered again."""
+    stage.start(flows=declare(tmp_path / "flows.toml", "order", "payment"))
+    start = datetime.now(UTC) - timedelta(hours=1)
+    orders = {name: leg("order", name, start) for name in ("erased", "other")}
+    stage.append(list(orders.values()))
+    stage.results.wait(lambda results: len(results.records()) == 2)
+    (event,) = (event for event in stage.results.events if event.id == "erased/order")
+
+    at = start + 5 * SECOND
+    stage.append_value(encode_erasure([event.key], [("order", "erased")])[1], at=at)
+    stage.heartbeat(start + 15 * SECOND)
+    stage.wait_judged()
+    late = start + 20 * SECOND
+    stage.append([replace(orders["erased"], received_at=late)])
+    stage.append([leg("payment", name, late) for name in orders])
+    stage.heartbeat(start + LATER)
+    stage.results.wait(
+        lambda results: [results.records()["order", name].status for name in orders] == ["incomplete", "matched"]
+    )
+    erased = stage.results.records()["order", "erased"].evidence_set
+    assert [item.leg for item in erased.items] == ["payment"]
 
 
 def test_the_job_runs_in_a_cluster_of_its_own_process(stage, tmp_path):

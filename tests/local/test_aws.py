@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 import urllib.request
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -50,6 +51,27 @@ def wait_until_stored(aws_stack, ids, seconds=60):
 def test_an_event_on_the_bus_is_stored(aws_stack, client):
     ids = put(client, *({"order_id": f"ORD-{n}", "amount": 9.5} for n in range(10)))
     assert wait_until_stored(aws_stack, ids) == ids
+
+
+def test_an_event_has_the_time_of_its_entry_or_else_that_of_the_call(aws_stack, client):
+    """ministack gives every event the time of the call; `local/aws/eventbridge.py` adds this."""
+    earlier = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+    entry = {"EventBusName": BUS, "Source": "shop", "DetailType": "OrderPlaced", "Detail": "{}"}
+    before = datetime.now(UTC).replace(microsecond=0)
+    reply = client("events").put_events(
+        Entries=[entry | {"Time": earlier}, entry, entry | {"EventBusName": BUS, "Source": "aws.shop"}]
+    )
+    assert reply["FailedEntryCount"] == 1
+    timed, untimed, refused = reply["Entries"]
+    assert refused["ErrorCode"] == "NotAuthorizedForSourceException"
+    ids = {timed["EventId"], untimed["EventId"]}
+    assert wait_until_stored(aws_stack, ids) == ids
+
+    with psycopg.connect(aws_stack.database_url) as connection:
+        rows = connection.execute("SELECT id, time FROM events WHERE id = ANY(%s)", [list(ids)]).fetchall()
+    times: dict[str, datetime] = dict(rows)
+    assert times[timed["EventId"]] == earlier
+    assert before <= times[untimed["EventId"]] <= datetime.now(UTC)
 
 
 def test_the_functions_do_not_get_the_developer_s_aws_settings(aws_stack):

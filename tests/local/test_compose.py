@@ -97,12 +97,12 @@ def test_every_command_is_an_importable_module(services):
 
 
 def test_the_aws_emulator_runs_behind_its_filter(services):
-    """Its image has these two files, which find each other by their paths."""
+    """Its image has these files, which find each other by their paths."""
     command = services["aws"]["command"]
     assert command[:3] == ["python", "-I", "/opt/local/aws/run_ministack.py"]
     assert command[3:] == ["--allow-host", "aws", "--origin", config.Config().dashboard_url]
     dockerfile = (REPOSITORY / "local/Dockerfile").read_text()
-    for file in ("local/aws/run_ministack.py", "local/stack/request_filter.py"):
+    for file in ("local/aws/run_ministack.py", "local/aws/eventbridge.py", "local/stack/request_filter.py"):
         assert (REPOSITORY / file).is_file()
         assert f"COPY {file} /opt/{file.rpartition('/')[0]}/" in dockerfile
 

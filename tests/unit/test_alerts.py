@@ -55,7 +55,7 @@ def metrics() -> str:
     relay("api-gateway", outbox=MemoryOutbox(store), broadcaster=NullBroadcaster())
     incidents = MemoryIncidents(store)
     incidents.failing["ops"] = 1
-    services = replace(in_memory(store), incidents=incidents)
+    services = replace(in_memory(store, replace(TRUST_LOOPBACK, archive_url="/unused")), incidents=incidents)
     with client_of(services) as client:
         client.post("/api/v1/webhooks/cloudevents", json=cloudevent())
         return client.get("/metrics").text

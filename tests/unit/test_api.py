@@ -323,7 +323,9 @@ def test_without_a_database_detailed_health_is_unhealthy(unavailable_api):
 def test_detailed_health_names_every_component(client):
     health = client.get("/api/v1/health/detailed").json()
 
-    assert set(health) == {"status", "database", "redis", "kafka", "log", "projector", "uptime", "timestamp", "reasons"}
+    components = {"database", "redis", "kafka", "log", "projector", "archive"}
+    assert set(health) == {"status", *components, "uptime", "timestamp", "reasons"}
+    assert {health[name] for name in components - {"database"}} == {"disabled"}
     assert (health["status"], health["redis"], health["kafka"], health["log"]) == ("healthy", *["disabled"] * 3)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_every_installation_is_pinned_by_hashes():
     installs = re.findall(r"pip install ([^&\n]+)", TEXT)
     assert installs
     assert all("--require-hashes" in install or install.strip().endswith("/wheels/*.whl") for install in installs)
+
+
+def test_it_has_the_packages_of_the_archive_of_kafka_and_of_notifications():
+    """`helios serve` archives, forwards and notifies as soon as a setting asks for it."""
+    locked = re.findall(r"(?m)^([\w-]+)==", (ROOT / "serve.lock").read_text())
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = [requirement for name in ("archive", "kafka", "notify") for requirement in extras[name]]
+    assert {re.split(r"[^\w-]", requirement)[0] for requirement in wanted} <= set(locked)
 
 
 def test_the_health_check_asks_whether_events_can_be_stored():

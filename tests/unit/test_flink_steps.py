@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
+from helios.flink.rules import TaskRules
 from helios.flink.steps import (
     Effects,
     Identify,
@@ -27,14 +28,20 @@ from helios.messages import (
     decode_verdict,
     encode_count,
     encode_delivery,
+    encode_erasure,
     encode_heartbeat,
+    encode_rules,
     encode_verdict,
 )
 from helios.model.counts import Count
 from helios.model.dead_letters import BEYOND_HORIZON
+from helios.model.events import ERASED, Event
+from helios.model.flow_versions import InForce
+from helios.reconciliation.declaration import shipped_text
 from helios.reconciliation.fold import MAX_DEFERRAL, Fold
 from helios.reconciliation.silence import LOOKBACK
 from helios.services.ingest import ingest
+from helios.services.reading import read
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryStore
@@ -61,6 +68,8 @@ class Steps:
     def take(self, value: bytes) -> Effects:
         """Run a message of the log through all steps."""
         effects = self._read(value.decode(), NOON)
+        for key in effects.erased_events:
+            self.known[key] = self._identify(ERASED, None).known or ""
         if effects.identified:
             key, item = effects.identified
             effects = self._identify(item, self.known.get(key))
@@ -116,6 +125,81 @@ def test_any_order_of_arrival_gives_the_records_of_the_store(seed):
 
 def test_a_heartbeat_has_no_effects():
     assert Steps().take(encode_heartbeat(NOON)) == Effects()
+
+
+def rules_message(generation: int, **texts: str) -> bytes:
+    return encode_rules(InForce(generation=generation, texts=texts))[1]
+
+
+def test_a_message_with_rules_is_passed_on_as_it_is():
+    value = rules_message(1, order=shipped_text())
+    assert Steps().take(value) == Effects(rules=value.decode())
+
+
+def test_a_task_takes_later_rules_only():
+    rules = TaskRules([ORDER])
+    lenient = shipped_text().replace('within = "0.01"', 'within = "100"')
+    other = '[[flow]]\nname = "other"\nkey = "id"\nwindow_seconds = 1\ngrace_seconds = 1\n'
+    other += "".join(f'[[flow.leg]]\nname = "{name}"\ntype = "{name}"\n' for name in ("a", "b"))
+    assert rules.take(rules_message(2, order=lenient, other=other).decode())
+    assert (rules.generation, set(rules.fold.evaluators)) == (2, {"order", "other"})
+    assert rules.fold.evaluators["order"].flow.rule[0].within == "100"
+    assert not rules.take(rules_message(2).decode())
+    assert not rules.take(rules_message(1).decode())
+    assert rules.take(rules_message(3).decode())
+    assert list(rules.fold.evaluators) == ["order"]
+
+
+def test_a_version_does_not_replace_a_flow_of_the_file():
+    rules = TaskRules([ORDER], file="flows.toml")
+    rules.take(rules_message(1, order=shipped_text().replace('within = "0.01"', 'within = "100"')).decode())
+    assert rules.fold.evaluators["order"].flow == ORDER
+
+
+def test_after_an_erasure_a_delivery_is_a_duplicate_and_no_evidence():
+    steps, delivery = Steps(), leg("order")
+    event = read(delivery).content
+    assert isinstance(event, Event)
+    steps.take(encode_delivery(delivery))
+    before = dict(steps.records)
+    effects = steps.take(encode_erasure([event.key], [("order", "ORD-1")])[1])
+    assert list(effects.erased_instances) == list(before) == ["order/ORD-1"]
+
+    for redelivered in (delivery, leg("order", amount=11)):
+        effects = steps.take(encode_delivery(redelivered))
+        assert (effects.event, list(effects.evidence), effects.dead_letter, effects.known) == (None, [], None, None)
+        assert effects.counted
+        assert decode_count(effects.counted[1]).duplicate == 1
+    assert steps.records == before
+    assert list(steps.known.values()) == [ERASED]
+
+
+def test_an_erased_record_has_only_evidence_that_was_received_afterwards():
+    steps = Steps()
+    for name, after in (("order", 0), ("payment", 5)):
+        steps.take(encode_delivery(leg(name, after=after)))
+    judge = Judge(FOLD, horizon=HORIZON)
+    (stored,) = steps.records.values()
+    left = judge.erase(stored, NOON + timedelta(seconds=5))
+    assert left is not None
+    assert [item.leg for item in left.evidence_set.items] == ["payment"]
+    assert left.version == decode_verdict(stored).version + 1
+    assert judge.erase(stored, NOON + timedelta(seconds=6)) is None
+
+
+def test_evidence_by_later_rules_waits_for_them():
+    identified = Read()(encode_delivery(leg("order")).decode(), NOON).identified
+    assert identified
+    ((_, evidence),) = Identify(FOLD, horizon=HORIZON, generation=2)(identified[1], None).evidence
+    waits = [Judge(FOLD, horizon=HORIZON, generation=each).waits_for_rules(evidence) for each in (1, 2, 3)]
+    assert waits == [True, False, False]
+
+
+def test_evidence_of_a_flow_that_was_withdrawn_changes_nothing():
+    identified = Read()(encode_delivery(leg("order")).decode(), NOON).identified
+    assert identified
+    ((_, evidence),) = Identify(FOLD, horizon=HORIZON)(identified[1], None).evidence
+    assert Judge(Fold([]), horizon=HORIZON, generation=1).add(evidence, None) is None
 
 
 @pytest.mark.parametrize("value", [b"", b"[]", b'{"kind": "delivery"}', b'{"kind": "delivery", "channel": "nosuch"}'])
@@ -196,6 +280,7 @@ def test_a_record_of_a_flow_that_is_no_longer_declared_stays_as_it_is():
     (record,) = map(decode_verdict, steps.records.values())
     steps.records = {"gone/ORD-1": encode_verdict(replace(record, flow="gone")).decode()}
     assert not steps.expire("gone/ORD-1", OVERDUE)
+    assert Judge(Fold([]), horizon=HORIZON).deadline(record) is None
 
 
 def test_counts_add_up_under_the_key_of_their_minute_source_and_type():

@@ -8,6 +8,7 @@ from moto import mock_aws
 
 from helios import bootstrap
 from helios.__main__ import main
+from helios.bootstrap.kafka import kafka_sink
 from helios.errors import ConfigurationError, Retryable
 
 
@@ -68,6 +69,23 @@ def test_an_unavailable_secrets_manager_is_retryable(monkeypatch):
 
 def test_without_a_secret_id_no_secret_is_fetched():
     assert bootstrap.configure({"HELIOS_DATABASE_URL": "postgresql://db/helios"}).secret_id is None
+
+
+def test_without_events_in_postgres_there_is_no_kafka_sink():
+    settings = bootstrap.configure(
+        {
+            "HELIOS_DATABASE_URL": "postgresql://127.0.0.1:1/helios",
+            "HELIOS_ENGINE": "flink",
+            "HELIOS_EVENT_STORE": "archive",
+            "HELIOS_LOG_BROKERS": "127.0.0.1:1",
+            "HELIOS_LOG_PREFIX": "shop",
+            "HELIOS_KAFKA_BROKERS": "127.0.0.1:1",
+        }
+    )
+    with pytest.raises(
+        ConfigurationError, match=r"HELIOS_KAFKA_BROKERS.*HELIOS_EVENT_STORE=archive.*read shop\.events"
+    ):
+        kafka_sink(settings)
 
 
 @pytest.mark.parametrize("command", ["migrate", "sink"])

@@ -824,7 +824,8 @@ export interface paths {
          * Approve Flow Version
          * @description Put a previewed draft in force, and start to evaluate the stored instances by it.
          *
-         *     When the answer arrives, no process stores a verdict by the earlier rules any more.
+         *     When the answer arrives, no process stores a verdict by the earlier rules any more. The engine of Flink takes
+         *     the version up a few seconds later, and the evaluation of the stored instances begins then.
          */
         post: operations["approve_flow_version"];
         delete?: never;
@@ -1231,13 +1232,14 @@ export interface components {
          *
          *     Attributes:
          *         status: ``degraded``: events are stored exactly once, but more slowly (no Redis), or are not passed on (no
-         *             Kafka), or not shown (no projector). ``unhealthy``: nothing can be stored (no database), or nothing can be
-         *             received (no log).
+         *             Kafka), or not shown (no projector), or not archived. ``unhealthy``: nothing can be stored (no database), or
+         *             nothing can be received (no log).
          *         database: Postgres answered a query.
          *         redis: Redis answered a PING.
          *         kafka: a broker answered a request for the list of topics.
          *         log: a broker of the log answered; disabled where Postgres judges.
          *         projector: a projector runs; disabled where Postgres judges.
+         *         archive: it has succeeded within the last two days; disabled without HELIOS_ARCHIVE_URL.
          *         uptime: seconds since this process started.
          *         timestamp: time of this response, UTC.
          *         reasons: for each unhealthy service, why.
@@ -1255,6 +1257,8 @@ export interface components {
             log: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             projector: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            archive: "disabled" | "healthy" | "unhealthy";
             uptime: number;
             timestamp: string;
             reasons: {
@@ -1977,6 +1981,8 @@ export interface components {
             log: "disabled" | "healthy" | "unhealthy";
             /** @enum {unknown} */
             projector: "disabled" | "healthy" | "unhealthy";
+            /** @enum {unknown} */
+            archive: "disabled" | "healthy" | "unhealthy";
         };
         /**
          * MinuteCount

@@ -113,7 +113,8 @@ def changing_router(editor: FlowEditor, access: Access, *, max_body_bytes: int) 
     def approve_flow_version(flow: FlowName, version: Number, caller: Annotated[Caller, may_edit]) -> Response:
         """Put a previewed draft in force, and start to evaluate the stored instances by it.
 
-        When the answer arrives, no process stores a verdict by the earlier rules any more.
+        When the answer arrives, no process stores a verdict by the earlier rules any more. The engine of Flink takes
+        the version up a few seconds later, and the evaluation of the stored instances begins then.
         """
         approved = editor.approve(flow, version, actor=caller.name, now=datetime.now(UTC))
         return reply(approved) if approved else _unknown(flow, version)

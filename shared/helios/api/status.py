@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from helios.api.webhook_receiver import is_local
 from helios.bootstrap import Services
 from helios.errors import Retryable
 from helios.ports.leases import Leases
+from helios.ports.reader import Reader
 from helios.ports.stream import EventSink, Outbox
 from helios.services.leadership import PROJECTOR
 from helios.services.sink import KAFKA
@@ -38,6 +39,10 @@ REDACTED_REASON = "unavailable; the log of this process has the details"
 SINK_SECONDS = 60.0
 """How long the sink may be silent, or behind: longer than its longest pause and one attempt together."""
 
+ARCHIVE_SILENCE = timedelta(days=2)
+"""How long the archive may be without a success. Each day is archived an hour after its end, so that one failure that
+lasts until the next day does not alarm."""
+
 
 class Probes:
     """The probes of all components of one process."""
@@ -45,13 +50,14 @@ class Probes:
     def __init__(self, services: Services) -> None:
         sink, edge = services.sink, services.log_edge
         self._uses_redis, self._uses_kafka = bool(services.settings.redis_url), sink is not None
-        self._uses_log = edge is not None
+        self._uses_log, self._uses_archive = edge is not None, bool(services.settings.archive_url)
         probes = {
             "database": services.reader.probe,
             "redis": services.dedupe.probe,
             "kafka": partial(_probe_sink, sink, services.outbox) if sink else _nothing,
             "log": edge.log.probe if edge else _nothing,
             "projector": partial(_probe_projector, services.leases) if edge else _nothing,
+            "archive": partial(_probe_archive, services.reader) if self._uses_archive else _nothing,
         }
         self._probes = {name: SharedProbe(name, probe, longest_seconds=PROBE_SECONDS) for name, probe in probes.items()}
         self._logged_at = -SHARED_SECONDS
@@ -67,6 +73,7 @@ class Probes:
             kafka=_component(results["kafka"]) if self._uses_kafka else "disabled",
             log=_component(results["log"]) if self._uses_log else "disabled",
             projector=_component(results["projector"]) if self._uses_log else "disabled",
+            archive=_component(results["archive"]) if self._uses_archive else "disabled",
         )
         return health, reasons
 
@@ -106,6 +113,7 @@ def health_router(probes: Probes, *, loopback: bool, dashboard_origin: str) -> A
             kafka=components.kafka,
             log=components.log,
             projector=components.projector,
+            archive=components.archive,
             uptime=round(time.monotonic() - started, 3),
             timestamp=datetime.now(UTC),
             reasons=reasons,
@@ -178,6 +186,19 @@ def _probe_projector(leases: Leases) -> None:
     """
     if not leases.is_taken(PROJECTOR):
         raise Retryable("No projector runs: check that `helios projector` is running.")
+
+
+def _probe_archive(reader: Reader) -> None:
+    """Return if some process has archived lately.
+
+    Raises:
+        Retryable: none has, or the store can't be reached.
+    """
+    if (silent := datetime.now(UTC) - reader.archive_succeeded_at()) > ARCHIVE_SILENCE:
+        raise Retryable(
+            f"The archive last succeeded {silent // timedelta(hours=1)} hours ago: "
+            "the log of the process that archives has the error. `helios archive run` tries again."
+        )
 
 
 def _nothing() -> None:

@@ -77,6 +77,11 @@ class StoreCollector(Collector):
         dead_letters.add_metric(["rejected"], totals.rejected)
         dead_letters.add_metric(["contradictory"], totals.contradictory)
         yield dead_letters
+        if self._services.settings.archive_url:
+            silent_seconds = (now - self._services.reader.archive_succeeded_at()).total_seconds()
+            yield GaugeMetricFamily(
+                "helios_archive_silent_seconds", "Time since the archive last succeeded", value=silent_seconds
+            )
         yield from _attention(self._services.incidents.attention(now), self._receivers)
         yield from _consumers(self._services.outbox.consumers(*expected(self._services.settings)), now)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from helios.adapters.postgres.balances import PostgresBalances
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
 from helios.adapters.postgres.incidents import PostgresIncidents
-from helios.adapters.postgres.log import PostgresProjectionProgress
+from helios.adapters.postgres.log import PostgresProjectionProgress, PostgresPublishedRules
 from helios.adapters.replay.registry import ConfiguredTargets
 from helios.bootstrap.services import Services
 from helios.services.balances import BalanceJob
@@ -68,14 +68,16 @@ def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | 
 
 def recompute_job(services: Services) -> RecomputeJob | None:
     """The job that evaluates stored instances by versions that were approved; None if no version can be."""
-    if services.pool is None or not services.judges:
+    if services.pool is None:
         return None
+    are_taken = PostgresPublishedRules(services.pool).are_taken
     return RecomputeJob(
         PostgresFlowVersions(services.pool),
         services.rules,
         reader=services.reader,
         store=services.store,
         notifier=services.notifier,
+        is_due=(lambda: True) if services.judges else are_taken,
     )
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from helios.adapters.postgres.archive import PostgresArchiveOffsets
 from helios.adapters.postgres.connection import Pool
-from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
+from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress, PostgresPublishedRules
 from helios.bootstrap.services import Services
 from helios.errors import ConfigurationError
 from helios.messages import job_group, topics
 from helios.model import retention
 from helios.ports.log import DeliveryLog, Heartbeats, LogEnds, LogReader
 from helios.services.log_progress import ProgressTracker
+from helios.services.log_rules import RulesPublisher
 from helios.services.projection import Projector
 from helios.settings import Settings
 
@@ -46,10 +47,16 @@ def kafka_sink(settings: Settings) -> "KafkaSink | None":
     """What forwards events to Kafka; None when HELIOS_KAFKA_BROKERS is not set.
 
     Raises:
-        ConfigurationError: the Kafka client is not installed, or a property of it is wrong.
+        ConfigurationError: the Kafka client is not installed, a property of it is wrong, or Postgres has no events.
     """
     if not settings.kafka_brokers:
         return None
+    if settings.engine == "flink" and settings.event_store == "archive":
+        raise ConfigurationError(
+            "HELIOS_KAFKA_BROKERS: with HELIOS_EVENT_STORE=archive, Postgres has no events to forward. Unset "
+            f"HELIOS_KAFKA_BROKERS, and read {topics(settings.log_prefix).events} on HELIOS_LOG_BROKERS instead: this "
+            "topic has every event."
+        )
     # Imported late: the client is an optional dependency, and larger than a whole function package.
     try:
         from helios.adapters.kafka import KafkaSink
@@ -133,6 +140,7 @@ class OpenProjection(NamedTuple):
         heartbeats: make time pass for the job.
         tracker: finds out up to when the log is projected.
         ends: what the tracker asks; the caller closes it.
+        publisher: tells the job which versions of flows are in force.
     """
 
     projector: Projector
@@ -140,6 +148,7 @@ class OpenProjection(NamedTuple):
     heartbeats: Heartbeats
     tracker: ProgressTracker
     ends: LogEnds
+    publisher: RulesPublisher
 
 
 def projection(services: Services) -> OpenProjection:
@@ -151,8 +160,8 @@ def projection(services: Services) -> OpenProjection:
     with _client_required():
         from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLogEnds, KafkaLogReader
 
-    if services.pool is None:
-        raise ConfigurationError("A projection needs Postgres.")
+    if services.pool is None or services.log_edge is None:
+        raise ConfigurationError("A projection needs Postgres, and HELIOS_ENGINE=flink.")
     settings = services.settings
     if settings.event_store == "archive" and not settings.archive_url:
         raise ConfigurationError("HELIOS_EVENT_STORE=archive needs HELIOS_ARCHIVE_URL.")
@@ -187,6 +196,7 @@ def projection(services: Services) -> OpenProjection:
         ),
         ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
         ends,
+        RulesPublisher(services.versions, log=services.log_edge.log, published=PostgresPublishedRules(services.pool)),
     )
 
 

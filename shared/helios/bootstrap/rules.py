@@ -13,17 +13,9 @@ from helios.services.rules import Rules
 from helios.settings import Settings
 from helios.sources.registry import Sources
 
-FLINK_IS_FIXED = (
-    "can't be edited here, because HELIOS_ENGINE is flink, whose job reads HELIOS_FLOWS_FILE: edit that file, and "
-    "start the job again"
-)
-"""Why no flow has versions with the engine Flink."""
-
 
 def load_rules(settings: Settings, sources: Sources, versions: RulesReader | None) -> Rules:
     """The flows of the file, or those that ship with Helios, and the versions in force.
-
-    The engine Flink reads no versions, so that there the flows are fixed.
 
     Raises:
         ConfigurationError: the file is wrong, or HELIOS_REDACT names a field that one of its flows reads.
@@ -32,13 +24,11 @@ def load_rules(settings: Settings, sources: Sources, versions: RulesReader | Non
     declared, text = declaration.load_text(settings.flows_file, sources=sources)
     for flow in declared:
         check(flow)
-    is_fixed = settings.engine == "flink"
     return Rules(
         declared,
-        None if is_fixed else versions,
+        versions,
         text=text,
         file=settings.flows_file or None,
-        fixed=FLINK_IS_FIXED if is_fixed else None,
         sources=sources,
         check=check,
     )

@@ -115,7 +115,8 @@ def execute(options: argparse.Namespace) -> None:
     flink.set_parallelism(options.parallelism)
     properties = _properties(options.kafka_properties) if options.kafka_properties else {}
     log = Log(settings.log_brokers or "", topics(settings.log_prefix), properties)
-    build(flink, log, Declarations(flows, sources, retention.log_horizon(settings.retention)))
+    horizon = retention.log_horizon(settings.retention)
+    build(flink, log, Declarations(flows, sources, horizon, settings.flows_file or None))
     name = f"helios {settings.log_prefix}"
     if options.action == "submit":
         print(flink.execute_async(name).get_job_id())

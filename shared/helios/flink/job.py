@@ -16,12 +16,14 @@ from pyflink.datastream.formats.json import JsonRowSerializationSchema
 from pyflink.java_gateway import get_gateway
 
 from helios.flink.operators import (
+    ANNOUNCED,
+    BROADCAST,
     COUNTS,
     DEAD_LETTERS,
+    ERASED_INSTANCES,
     EVENTS,
     KEYED,
     RECORD,
-    SILENT,
     Declarations,
     IdentifyFunction,
     JudgeFunction,
@@ -75,21 +77,24 @@ def build(environment: StreamExecutionEnvironment, log: Log, declarations: Decla
         Types.STRING(),
     ).uid("deliveries")
     read = _named(deliveries.process(ReadFunction(declarations), output_type=KEYED), "read")
+    rules = read.get_side_output(ANNOUNCED)
     identified = _named(
-        _keyed(read).process(IdentifyFunction(declarations), output_type=KEYED),
+        _keyed(read).connect(rules.broadcast(BROADCAST)).process(IdentifyFunction(declarations), output_type=KEYED),
         "identify",
     )
     counts = read.get_side_output(COUNTS).union(identified.get_side_output(COUNTS))
     tally = _named(_keyed(counts).process(TallyFunction(declarations), output_type=KEYED), "tally")
     totals = _named(_keyed(tally).process(TotalFunction(declarations), output_type=RECORD), "total")
     silence = _named(
-        totals.key_by(_one_key, key_type=Types.STRING()).process(
-            SilenceFunction(declarations), output_type=Types.STRING()
-        ),
+        totals.key_by(_one_key, key_type=Types.STRING())
+        .connect(rules.broadcast(BROADCAST))
+        .process(SilenceFunction(declarations), output_type=KEYED),
         "silence",
     ).set_parallelism(1)
     verdicts = _named(
-        _keyed(identified).connect(silence.broadcast(SILENT)).process(JudgeFunction(declarations), output_type=RECORD),
+        _keyed(identified.union(read.get_side_output(ERASED_INSTANCES)))
+        .connect(silence.union(rules).broadcast(BROADCAST))
+        .process(JudgeFunction(declarations), output_type=RECORD),
         "judge",
     )
     dead_letters = read.get_side_output(DEAD_LETTERS).union(identified.get_side_output(DEAD_LETTERS))

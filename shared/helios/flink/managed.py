@@ -47,7 +47,8 @@ def main(package: Path) -> None:
     user = secret_variables(properties[SECRET])
     log = Log(settings.log_brokers or "", topics(settings.log_prefix), client_properties(user))
     flink = StreamExecutionEnvironment.get_execution_environment()
-    build(flink, log, Declarations(flows, sources, retention.log_horizon(settings.retention)))
+    horizon = retention.log_horizon(settings.retention)
+    build(flink, log, Declarations(flows, sources, horizon, settings.flows_file or None))
     flink.execute(f"helios {settings.log_prefix}")
 
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+import msgspec
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, ProcessFunction
 from pyflink.datastream.functions import KeyedBroadcastProcessFunction
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
+from helios.flink.rules import TaskRules
 from helios.flink.steps import (
     RECONSIDER,
     Effects,
@@ -25,8 +27,8 @@ from helios.flink.steps import (
     milliseconds_after,
     moment,
 )
+from helios.model.events import ERASED
 from helios.reconciliation.declaration import Flow
-from helios.reconciliation.fold import Fold
 from helios.reconciliation.record import FlowRecord
 from helios.sources.registry import Sources
 
@@ -40,8 +42,17 @@ EVENTS = OutputTag("events", RECORD)
 DEAD_LETTERS = OutputTag("dead-letters", RECORD)
 COUNTS = OutputTag("counts", KEYED)
 
-SILENT = MapStateDescriptor("silent", Types.STRING(), Types.STRING())
-"""What ``SilenceFunction`` found, under the empty key, in each task of ``JudgeFunction``."""
+BROADCAST = MapStateDescriptor("silent", Types.STRING(), Types.STRING())
+"""What every task knows: under RULES the last ``RulesMessage``, under SILENT what ``SilenceFunction`` found."""
+
+RULES = "rules"
+SILENT = ""
+
+ERASED_INSTANCES = OutputTag("erased", KEYED)
+"""The instances that were erased, with the log's time of it: PyFlink's messages of side outputs have no time."""
+
+ANNOUNCED = OutputTag("rules", KEYED)
+"""The messages that say which versions of flows are in force."""
 
 FLUSH_MS = 1_000
 """How long the counts of a part are collected before they are added to the whole, in milliseconds."""
@@ -61,16 +72,13 @@ class Declarations(NamedTuple):
         flows: the declared flows.
         sources: the built-in and the declared sources.
         horizon: how long identities and records are stored.
+        file: the file that owns the flows; None: people may edit them.
     """
 
     flows: tuple[Flow, ...]
     sources: Sources
     horizon: timedelta
-
-    @property
-    def fold(self) -> Fold:
-        """The fold of the flows."""
-        return Fold(self.flows, self.sources)
+    file: str | None = None
 
 
 class _Function:
@@ -92,6 +100,39 @@ class _Function:
             yield COUNTS, Row(*effects.counted)
 
 
+class _RuledFunction(_Function, KeyedBroadcastProcessFunction):
+    """A keyed function that depends on the rules, which it receives as broadcast state."""
+
+    def open(self, context: Any) -> None:  # noqa: ARG002 - its signature
+        """Begin with the declared rules. The state has later ones, but can't be read here."""
+        declarations = self.declarations
+        self._rules = TaskRules(declarations.flows, declarations.sources, file=declarations.file)
+        self._is_restored = False
+        self._rule()
+
+    def process_broadcast_element(self, value: Row, ctx: Any) -> Output:
+        """Take later rules, or note what else is broadcast."""
+        self._restore(ctx)
+        if value[0] != RULES:
+            ctx.get_broadcast_state(BROADCAST).put(value[0], value[1])
+        elif self._rules.take(value[1]):
+            ctx.get_broadcast_state(BROADCAST).put(RULES, value[1])
+            self._rule()
+        yield from ()
+
+    def _restore(self, ctx: Any) -> None:
+        """Take the rules that a checkpoint has, before the first message is processed by other ones."""
+        if not self._is_restored:
+            self._is_restored = True
+            text = ctx.get_broadcast_state(BROADCAST).get(RULES)
+            if text and self._rules.take(text):
+                self._rule()
+
+    def _rule(self) -> None:
+        """Build the step by the rules of now."""
+        raise NotImplementedError
+
+
 class ReadFunction(_Function, ProcessFunction):
     """Value of the log → identity and readable delivery."""
 
@@ -104,21 +145,33 @@ class ReadFunction(_Function, ProcessFunction):
         effects = self._read(value, moment(ctx.timestamp()))
         if effects.identified:
             yield Row(*effects.identified)
+        if effects.rules:
+            yield ANNOUNCED, Row(RULES, effects.rules)
+        for key in effects.erased_events:
+            yield Row(key, ERASED)
+        for key in effects.erased_instances:
+            yield ERASED_INSTANCES, Row(key, str(ctx.timestamp()))
         yield from self._side(effects)
 
 
-class IdentifyFunction(_Function, KeyedProcessFunction):
+class IdentifyFunction(_RuledFunction):
     """Readable delivery, by identity → evidence with the key of its instance."""
 
     def open(self, context: Any) -> None:
         """Prepare the step and the state."""
-        declarations = self.declarations
-        self._identify = Identify(declarations.fold, declarations.sources, horizon=declarations.horizon)
+        super().open(context)
         self._known = context.get_state(ValueStateDescriptor("known", Types.STRING()))
-        self._horizon = declarations.horizon // timedelta(milliseconds=1)
+        self._horizon = self.declarations.horizon // timedelta(milliseconds=1)
+
+    def _rule(self) -> None:
+        rules, declarations = self._rules, self.declarations
+        self._identify = Identify(
+            rules.fold, declarations.sources, horizon=declarations.horizon, generation=rules.generation
+        )
 
     def process_element(self, value: str, ctx: Any) -> Output:
         """Decide what a delivery is."""
+        self._restore(ctx)
         effects = self._identify(value, self._known.value())
         if effects.known:
             self._known.update(effects.known)
@@ -133,42 +186,94 @@ class IdentifyFunction(_Function, KeyedProcessFunction):
         yield from ()
 
 
-class JudgeFunction(_Function, KeyedBroadcastProcessFunction):
-    """Evidence, by instance, and the silent sources → records that have changed."""
+class JudgeFunction(_RuledFunction):
+    """Evidence, by instance, the rules, and the silent sources → records that have changed.
+
+    Evidence by rules that have not reached this task yet waits for them: it may be of a flow that is new.
+    """
 
     def open(self, context: Any) -> None:
         """Prepare the step and the state."""
-        declarations = self.declarations
-        self._judge = Judge(declarations.fold, horizon=declarations.horizon)
+        super().open(context)
         self._stored = context.get_state(ValueStateDescriptor("record", Types.STRING()))
+        self._waiting = context.get_state(ValueStateDescriptor("waiting", Types.STRING()))
+        self._erased = context.get_state(ValueStateDescriptor("erased", Types.STRING()))
+
+    def _rule(self) -> None:
+        rules = self._rules
+        self._judge = Judge(rules.fold, horizon=self.declarations.horizon, generation=rules.generation)
 
     def process_element(self, value: str, ctx: Any) -> Output:
-        """Add evidence to a record."""
+        """Add evidence to a record, or begin to erase it."""
+        self._restore(ctx)
+        if value.isdigit():
+            # Evidence that was in the log before may still be on its way here. The timer comes after it.
+            self._erased.update(value)
+            ctx.timer_service().register_event_time_timer(int(value))
+        elif self._judge.waits_for_rules(value):
+            waiting = msgspec.json.decode(self._waiting.value() or "[]", type=list[str])
+            self._waiting.update(msgspec.json.encode([*waiting, value]).decode())
+            ctx.timer_service().register_event_time_timer(ctx.timestamp() + FLUSH_MS)
+        else:
+            yield from self._add(value, ctx)
+
+    def _add(self, value: str, ctx: Any) -> Output:
         record = self._judge.add(value, self._stored.value())
-        if record is None:
-            return
-        yield self._update(record)
+        if record is not None:
+            yield self._update(record)
+            self._wait(record, ctx)
+
+    def _wait(self, record: FlowRecord, ctx: Any) -> None:
+        """Set the timers of a record."""
         timers = ctx.timer_service()
         if deadline := self._judge.deadline(record):
             timers.register_event_time_timer(milliseconds_after(deadline))
         timers.register_event_time_timer(_next_hour(milliseconds_after(self._judge.forget_at(record))))
 
-    def process_broadcast_element(self, value: str, ctx: Any) -> Output:
-        """Take note of the silent sources."""
-        ctx.get_broadcast_state(SILENT).put("", value)
-        yield from ()
-
     def on_timer(self, timestamp: int, ctx: Any) -> Output:
-        """Act on the deadline of a record, or remove it."""
+        """Judge what has waited, act on the deadline of a record, or remove it."""
+        self._restore(ctx)
+        yield from self._judge_waiting(timestamp, ctx)
+        yield from self._erase(timestamp, ctx)
         stored, now = self._stored.value(), moment(timestamp)
         if stored is None:
             return
-        record, changed = self._judge.expire(stored, now, ctx.get_broadcast_state(SILENT).get(""))
+        record, changed = self._judge.expire(stored, now, ctx.get_broadcast_state(BROADCAST).get(SILENT))
         if changed:
             yield self._update(record)
-        if (deadline := self._judge.deadline(record)) and deadline <= now:
-            ctx.timer_service().register_event_time_timer(timestamp + RECONSIDER // timedelta(milliseconds=1))
+        if deadline := self._judge.deadline(record):
+            again = timestamp + RECONSIDER // timedelta(milliseconds=1)
+            # A later deadline is that of other rules than those by which the timer was set.
+            ctx.timer_service().register_event_time_timer(again if deadline <= now else milliseconds_after(deadline))
         if self._judge.forget_at(record) <= now:
+            self._stored.clear()
+
+    def _judge_waiting(self, timestamp: int, ctx: Any) -> Output:
+        if not (text := self._waiting.value()):
+            return
+        waiting = msgspec.json.decode(text, type=list[str])
+        if any(map(self._judge.waits_for_rules, waiting)):
+            ctx.timer_service().register_event_time_timer(timestamp + FLUSH_MS)
+            return
+        self._waiting.clear()
+        for value in waiting:
+            yield from self._add(value, ctx)
+
+    def _erase(self, timestamp: int, ctx: Any) -> Output:
+        """Forget the evidence from before an erasure."""
+        erased, stored = self._erased.value(), self._stored.value()
+        if not erased or timestamp < int(erased):
+            return
+        if self._waiting.value():  # it may be older
+            ctx.timer_service().register_event_time_timer(timestamp + FLUSH_MS)
+            return
+        self._erased.clear()
+        if stored is None:
+            return
+        if record := self._judge.erase(stored, moment(int(erased))):
+            yield self._update(record)
+            self._wait(record, ctx)
+        else:
             self._stored.clear()
 
     def _update(self, record: FlowRecord) -> Row:
@@ -195,7 +300,8 @@ class TallyFunction(_Function, KeyedProcessFunction):
         if before is None:
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + FLUSH_MS)
-            timers.register_event_time_timer((ctx.timestamp() // FLUSH_MS + 1) * FLUSH_MS)
+            # Not by the time of the message: those of side outputs have none.
+            timers.register_event_time_timer((timers.current_watermark() // FLUSH_MS + 1) * FLUSH_MS)
         yield from ()
 
     def on_timer(self, timestamp: int, ctx: Any) -> Output:  # noqa: ARG002 - its signature
@@ -226,14 +332,17 @@ class TotalFunction(_Function, KeyedProcessFunction):
         yield from ()
 
 
-class SilenceFunction(_Function, KeyedProcessFunction):
+class SilenceFunction(_RuledFunction):
     """All counts, under one key → the silent sources by flow, when they change."""
 
     def open(self, context: Any) -> None:
         """Prepare the step and the state."""
-        self._silence = Silence(self.declarations.fold)
+        super().open(context)
         self._counts = context.get_map_state(MapStateDescriptor("counts", Types.STRING(), Types.STRING()))
         self._last = context.get_state(ValueStateDescriptor("last", Types.STRING()))
+
+    def _rule(self) -> None:
+        self._silence = Silence(self._rules.fold)
 
     def process_element(self, value: Row, ctx: Any) -> Output:
         """Store a count."""
@@ -245,6 +354,7 @@ class SilenceFunction(_Function, KeyedProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: Any) -> Output:
         """Look for silence, and again at the next tick for as long as there are counts."""
+        self._restore(ctx)
         now = moment(timestamp)
         counts = dict(self._counts.items())
         for key in [key for key, count in counts.items() if self._silence.is_over(count, now)]:
@@ -255,7 +365,7 @@ class SilenceFunction(_Function, KeyedProcessFunction):
         silent = self._silence(counts, now)
         if silent != self._last.value():
             self._last.update(silent)
-            yield silent
+            yield Row(SILENT, silent)
 
 
 def _next_hour(timestamp: int) -> int:

@@ -12,7 +12,9 @@ from msgspec.structs import replace
 from helios.errors import DEFECTS
 from helios.messages import (
     DeliveryMessage,
+    ErasureMessage,
     Heartbeat,
+    RulesMessage,
     count_key,
     decode_count,
     decode_delivery,
@@ -25,7 +27,7 @@ from helios.messages import (
     verdict_key,
 )
 from helios.model.counts import Count, MinuteCount
-from helios.model.events import Delivery, Event, Fault, Outcome, Status
+from helios.model.events import ERASED, Delivery, Event, Fault, Outcome, Status
 from helios.model.sources import Source
 from helios.normalise.replay_marks import is_replay
 from helios.reconciliation.evidence import EvidenceSet
@@ -60,6 +62,9 @@ class Effects(NamedTuple):
         dead_letter: the dead letter, as the key and value of a message.
         counted: the count of the delivery, with the key of its part.
         known: what is known of the identity from now on; None: no more than before.
+        rules: the message itself, if it says which versions of flows are in force.
+        erased_events: the identities of erased events, for ``Identify``.
+        erased_instances: the keys of erased instances, for ``Judge``.
     """
 
     identified: KeyedText | None = None
@@ -68,6 +73,9 @@ class Effects(NamedTuple):
     dead_letter: KeyedText | None = None
     counted: KeyedText | None = None
     known: str | None = None
+    rules: str | None = None
+    erased_events: Sequence[str] = ()
+    erased_instances: Sequence[str] = ()
 
 
 class Identified(msgspec.Struct, frozen=True, array_like=True):
@@ -88,11 +96,19 @@ class Identified(msgspec.Struct, frozen=True, array_like=True):
 
 
 class InstanceEvidence(msgspec.Struct, frozen=True, array_like=True):
-    """Evidence on its way to the task that has the record of its flow instance."""
+    """Evidence on its way to the task that has the record of its flow instance.
+
+    Attributes:
+        flow: the flow of the instance.
+        key: the key of the instance.
+        evidence_set: the evidence.
+        generation: the generation of the rules by which it was extracted.
+    """
 
     flow: str
     key: str
     evidence_set: EvidenceSet
+    generation: int = 0
 
 
 _encode = msgspec.json.Encoder().encode
@@ -118,8 +134,8 @@ class Read:
             message = decode_delivery(value)
         except msgspec.MsgspecError as error:
             return _rejected(_foreign(value, at, error))
-        if isinstance(message, Heartbeat):
-            return Effects()
+        if not isinstance(message, DeliveryMessage):
+            return _effects_of(message, value)
         try:
             reading = read_message(message, self._sources)
         except DEFECTS as error:  # a body that is no base64
@@ -140,22 +156,31 @@ def identity_key(event: Event) -> str:
 class Identify:
     """Decides what each delivery of an identity is, and extracts its evidence."""
 
-    def __init__(self, fold: Fold, sources: Sources = CLOUDS, *, horizon: timedelta) -> None:
+    def __init__(self, fold: Fold, sources: Sources = CLOUDS, *, horizon: timedelta, generation: int = 0) -> None:
         """Take the declarations.
 
         Args:
             fold: extracts evidence.
             sources: the declared sources.
             horizon: how long an identity is known.
+            generation: the generation of the rules of the fold.
         """
+        self._generation = generation
         self._fold = fold
         self._sources = sources
         self._horizon = horizon
 
     def __call__(self, identified: str, known_before: str | None) -> Effects:
-        """What follows from a delivery, given what is known of its identity."""
+        """What follows from a delivery, given what is known of its identity.
+
+        The delivery of an event that was erased is a duplicate, and no evidence. Instead of a delivery, ERASED says so.
+        """
+        if identified == ERASED:
+            return Effects(known=ERASED)
         item = _decode_identified(identified)
         event = item.event
+        if known_before == ERASED:
+            return Effects(counted=_count(event.received_at, event.source, event.type, "duplicate", shard=event.digest))
         try:
             original = None if known_before is None else decode_known(known_before)
             outcome = classify(event, original, horizon=None if item.accept else self._horizon)
@@ -176,7 +201,7 @@ class Identify:
         return Effects(
             event=(identity_key(event), encode_event(event).decode()) if known_now else None,
             evidence=[
-                (_instance_key(identity), _encode(InstanceEvidence(*identity, evidence_set)).decode())
+                (_instance_key(identity), _encode(InstanceEvidence(*identity, evidence_set, self._generation)).decode())
                 for identity, evidence_set in evidence.items()
             ],
             dead_letter=next(
@@ -196,33 +221,52 @@ class Identify:
 class Judge:
     """Keeps the record of each flow instance."""
 
-    def __init__(self, fold: Fold, *, horizon: timedelta) -> None:
+    def __init__(self, fold: Fold, *, horizon: timedelta, generation: int = 0) -> None:
         """Take the declarations.
 
         Args:
             fold: turns evidence into records.
             horizon: how long a record is stored after the last arrival of its evidence.
+            generation: the generation of the rules of the fold.
         """
+        self._generation = generation
+        self._ending = f",{generation}]"
         self._fold = fold
         self._horizon = horizon
 
-    def add(self, evidence: str, stored: str | None) -> FlowRecord | None:
-        """The record with more evidence; None if evaluating it triggers a bug in Helios.
+    def waits_for_rules(self, evidence: str) -> bool:
+        """Whether evidence was extracted by later rules than those of this task, which are on their way to it."""
+        # The generation is last. Most evidence has that of the task, and is decoded once, by ``add``.
+        return not evidence.endswith(self._ending) and _decode_evidence(evidence).generation > self._generation
 
-        The record then stays as it was, and the stack trace is logged: raising would stop the job at this message until
-        the bug is fixed. The event is stored, and a recompute after the fix finds it.
+    def add(self, evidence: str, stored: str | None) -> FlowRecord | None:
+        """The record with more evidence; None if its flow was withdrawn, or if evaluating it triggers a bug in Helios.
+
+        With a bug, the record stays as it was, and the stack trace is logged: raising would stop the job at this
+        message until the bug is fixed. The event is stored, and a recompute after the fix finds it.
 
         Args:
             evidence: from ``Identify``.
             stored: the record before; None: there is none.
         """
         item = _decode_evidence(evidence)
+        if item.flow not in self._fold.evaluators:
+            return None
         before = decode_verdict(stored) if stored else None
         try:
             return self._fold.add(before, (item.flow, item.key), item.evidence_set)
         except DEFECTS as defect:
             log.error("internal error", exc_info=defect, extra={"flow": item.flow, "key": item.key})
             return None
+
+    def erase(self, stored: str, at: datetime) -> FlowRecord | None:
+        """The record without the evidence that was received before a time; None: nothing is left."""
+        before = decode_verdict(stored)
+        items = [item for item in before.evidence_set.items if item.received_at >= at]
+        if not items or before.flow not in self._fold.evaluators:
+            return None
+        after = self._fold.add(None, before.identity, EvidenceSet(items=items))
+        return replace(after, version=before.version + 1)
 
     def expire(self, stored: str, now: datetime, silent: str | None) -> tuple[FlowRecord, bool]:
         """The record at a moment, and whether its deadline has changed it.
@@ -241,7 +285,8 @@ class Judge:
 
     def deadline(self, record: FlowRecord) -> datetime | None:
         """From when on ``expire`` may change a record; None: no deadline does."""
-        return self._fold.deadline(record) if record.waiting else None
+        is_judged = record.waiting and record.flow in self._fold.evaluators
+        return self._fold.deadline(record) if is_judged else None
 
     def forget_at(self, record: FlowRecord) -> datetime:
         """When to remove the record."""
@@ -319,6 +364,18 @@ def moment(milliseconds: int) -> datetime:
 def milliseconds_after(at: datetime) -> int:
     """The first of Flink's times that is not before a moment."""
     return -(-(at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
+
+
+def _effects_of(message: Heartbeat | RulesMessage | ErasureMessage, value: str) -> Effects:
+    """What follows from a message that is no delivery."""
+    if isinstance(message, RulesMessage):
+        return Effects(rules=value)
+    if isinstance(message, ErasureMessage):
+        return Effects(
+            erased_events=[_encode(key).decode() for key in message.events],
+            erased_instances=[_instance_key(identity) for identity in message.instances],
+        )
+    return Effects()
 
 
 def _instance_key(identity: FlowKey) -> str:

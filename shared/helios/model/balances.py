@@ -108,6 +108,22 @@ class Repeats(msgspec.Struct, frozen=True, kw_only=True):
     number: int
 
 
+class Arrivals(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events arrived that Postgres does not store.
+
+    Attributes:
+        received_at: the second of their receipt.
+        time: the second of their own time.
+    """
+
+    received_at: datetime
+    time: datetime
+    source: Source
+    type: str
+    producer: str
+    number: int
+
+
 BalanceState = Literal["counting", "balanced", "missing", "extra", "advisory", "uncounted"]
 BALANCE_STATES: tuple[BalanceState, ...] = get_args(BalanceState)
 

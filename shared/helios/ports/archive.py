@@ -131,7 +131,10 @@ class ArchiveTurn(Protocol):
         """
 
     def finish_day(self, day: date, now: datetime) -> None:
-        """Record that a day has been compared with the archive."""
+        """Record that a day has been compared with the archive, which is a success too."""
+
+    def succeed(self, now: datetime) -> None:
+        """Record that the archive has all that it can have now."""
 
     def unreadable(self) -> list[str]:
         """The files that are listed, but not readable: an interrupted run or an erasure has left them."""

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from helios.model.balances import Balance, BalanceFilter, Manifest, MissingChange, Repeats
+from helios.model.balances import Arrivals, Balance, BalanceFilter, Manifest, MissingChange, Repeats
 from helios.model.paging import Page
 
 
@@ -20,6 +20,9 @@ class BalanceWriter(Protocol):
 
     def repeat(self, repeats: Sequence[Repeats]) -> None:
         """Add deliveries that repeated a stored event."""
+
+    def arrive(self, arrivals: Sequence[Arrivals]) -> None:
+        """Add events that arrived, and that the store does not have."""
 
 
 class BalanceTurn(Protocol):
@@ -53,6 +56,9 @@ class BalanceTurn(Protocol):
 
     def forget_repeats(self, *, before: datetime, after: datetime, limit: int) -> int:
         """Remove at most ``limit`` counts of repeated events of minutes outside a period; return how many."""
+
+    def forget_arrivals(self, *, before: datetime, limit: int) -> int:
+        """Remove at most ``limit`` counts of events that were received before a time; return how many."""
 
 
 class BalanceStore(Protocol):

@@ -127,6 +127,16 @@ class ProjectionProgress(Protocol):
         """Take a later time; an earlier one changes nothing."""
 
 
+class PublishedRules(Protocol):
+    """Which versions of flows the log says are in force. Every method raises Retryable without the store."""
+
+    def raise_published(self, generation: int, at: datetime) -> None:
+        """Note that the log has the rules of a generation since a time; an earlier generation changes nothing."""
+
+    def are_taken(self) -> bool:
+        """Whether the job judges by the rules in force, and all that it judged by earlier ones is projected."""
+
+
 class LogWriter(Protocol):
     """The part of a unit of work that says what was read of the log."""
 

@@ -1,5 +1,6 @@
 """Reading every topic through one object."""
 
+from datetime import datetime
 from typing import Protocol
 
 from helios.ports.audit import AuditReader
@@ -20,6 +21,13 @@ class Reader(EventReader, CountReader, DeadLetterReader, AuditReader, Protocol):
 
     def partitions_ahead(self) -> int:
         """The number of partitions that are ready for the events of the future.
+
+        Raises:
+            Retryable: the store does not answer.
+        """
+
+    def archive_succeeded_at(self) -> datetime:
+        """When any process last archived with success; before the first time, when the store was prepared for it.
 
         Raises:
             Retryable: the store does not answer.

@@ -62,6 +62,7 @@ class Archive:
                 for source, hot in turn.hot_contents(day).items():
                     written += self._copy(turn, source, day, hot, now)
                 turn.finish_day(day, now)
+            turn.succeed(now)
         result = RunResult(
             days=len(days), files=len(written), rows=sum(file.contents.rows for file in written), removed=removed
         )

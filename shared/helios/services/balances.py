@@ -77,6 +77,7 @@ class BalanceJob:
     def _is_counted(self, turn: BalanceTurn, now: datetime, at_last: datetime) -> bool:
         """Count one period; whether it was the last one, after which the balances are compared."""
         turn.forget_repeats(before=at_last - PERIOD, after=now + MAX_AHEAD, limit=BATCH)
+        turn.forget_arrivals(before=at_last - self._grace - PERIOD, limit=BATCH)
         since = turn.oldest(now)
         if since is None:
             return True

@@ -105,6 +105,7 @@ class LogArchive:
                 reader.commit(progress)
                 log.info("archived", extra={"files": len(files), "rows": len(events) - len(erased)})
             self._merge(turn, Path(folder), now)
+            turn.succeed(now)
         return len(events)
 
     def _collect(self, reader: LogReader, stopping: threading.Event) -> list[LogMessage]:

@@ -7,6 +7,7 @@ offsets, so that a projector that is killed at any point repeats nothing and lea
 import hashlib
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 
 from helios.errors import DEFECTS, Rejected, Retryable
 from helios.messages import Topics, decode_count, decode_dead_letter, decode_event, decode_verdict
-from helios.model.balances import Repeats
+from helios.model.balances import Arrivals, Repeats
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetter
 from helios.model.events import Event, Key
@@ -149,7 +150,9 @@ class Projector:
         counts, new = added.result(), inserted.result()
         shown = [event for key, event in effects.events.items() if key in new or not self._stores_events]
         stored = shown if self._stores_events else []  # of others, no consumer of the stream could read the payload
-        work.balances.declare(manifests_of(stored))
+        work.balances.declare(manifests_of(shown))
+        if not self._stores_events:
+            work.balances.arrive(arrivals_of(shown))
         work.balances.repeat(_repeats(counts))
         if counts or shown or changes.flows or flow_counts:
             frame = Frame(counts=counts, events=summaries(shown), flows=changes.flows, flow_statuses=changes.statuses)
@@ -238,6 +241,18 @@ def _repeats(counts: Sequence[Count]) -> list[Repeats]:
         Repeats(minute=count.minute, source=count.source, type=count.type, number=count.duplicate)
         for count in counts
         if count.duplicate
+    ]
+
+
+def arrivals_of(events: Sequence[Event]) -> list[Arrivals]:
+    """How many events arrived, by the seconds of their receipt and of their own time."""
+    numbers = Counter(
+        (event.received_at.replace(microsecond=0), event.time.replace(microsecond=0), *event.key[:2], event.type)
+        for event in events
+    )
+    return [
+        Arrivals(received_at=received_at, time=time, source=source, type=type_, producer=producer, number=number)
+        for (received_at, time, source, producer, type_), number in numbers.items()
     ]
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
@@ -96,7 +96,14 @@ class RecomputeJob:
     """
 
     def __init__(
-        self, recomputes: Recomputes, rules: Rules, *, reader: EventReader, store: EventStore, notifier: Notifier
+        self,
+        recomputes: Recomputes,
+        rules: Rules,
+        *,
+        reader: EventReader,
+        store: EventStore,
+        notifier: Notifier,
+        is_due: Callable[[], bool] = lambda: True,
     ) -> None:
         """Take the ports.
 
@@ -106,7 +113,9 @@ class RecomputeJob:
             reader: finds the events.
             store: holds the instances.
             notifier: notified of new frames.
+            is_due: whether no other engine judges by earlier rules any more. Until then, no recompute begins.
         """
+        self._is_due = is_due
         self._recomputes = recomputes
         self._rules = rules
         self._reader = reader
@@ -125,6 +134,8 @@ class RecomputeJob:
         """
         deadline, changed = time.monotonic() + seconds, 0
         unfinished = self._recomputes.unfinished()
+        if unfinished and not self._is_due():
+            return 0
         if unfinished:
             # A page that changes nothing is not compared with the generation in force.
             self._rules.refresh()

@@ -50,7 +50,6 @@ class Rules:
         *,
         text: str = "",
         file: str | None = None,
-        fixed: str | None = None,
         sources: Sources = CLOUDS,
         check: Check = lambda _: None,
     ) -> None:
@@ -61,12 +60,10 @@ class Rules:
             versions: reads the versions in force; None: the declared flows never change.
             text: the text that declares them.
             file: the file that owns the declared flows.
-            fixed: why no flow at all can be edited, as a predicate of the flow; None: those of no file can.
             sources: the sources that legs may name.
             check: refuses flows that a setting of this process does not go with.
         """
         self.file = file
-        self._fixed = fixed
         self.declared = tuple(declared)
         self.text = text
         self.sources = sources
@@ -112,8 +109,8 @@ class Rules:
 
     def read_only(self, flow: str) -> str | None:
         """Why a flow can't be edited here, as a predicate of the flow; None: it can."""
-        if self._fixed or not self.owns(flow):
-            return self._fixed
+        if not self.owns(flow):
+            return None
         return (
             f"is declared in {self.file}, which HELIOS_FLOWS_FILE names, and is read-only here: edit that file, or "
             "remove the flow from it"

@@ -17,11 +17,19 @@ export interface Line {
 }
 
 type Health = Schemas["DetailedHealth"];
-type Part = "database" | "redis" | "kafka" | "log" | "projector";
+type Part = "database" | "redis" | "kafka" | "log" | "projector" | "archive";
 
-const PARTS: Part[] = ["database", "redis", "kafka", "log", "projector"];
-const OF_LOG: Part[] = ["log", "projector"];
-const NAMES: Record<Part, string> = { database: "Database", redis: "Redis", kafka: "Kafka", log: "Log", projector: "Projector" };
+const PARTS: Part[] = ["database", "redis", "kafka", "log", "projector", "archive"];
+/** Shown only where they are in use: without one, its line would only raise the question what it is. */
+const OPTIONAL: Part[] = ["log", "projector", "archive"];
+const NAMES: Record<Part, string> = {
+  database: "Database",
+  redis: "Redis",
+  kafka: "Kafka",
+  log: "Log",
+  projector: "Projector",
+  archive: "Archive",
+};
 /** The effect when a service is unavailable. */
 const MEANS: Record<Part, [Tone, string]> = {
   database: ["bad", "Helios cannot store events. Senders retry, so no event is lost."],
@@ -29,6 +37,7 @@ const MEANS: Record<Part, [Tone, string]> = {
   kafka: ["warn", "Events wait in the database until Kafka is available."],
   log: ["bad", "Helios cannot receive events. Senders retry, so no event is lost."],
   projector: ["bad", "Events wait in the log. This page shows none of them."],
+  archive: ["warn", "No event is lost. The database grows until the archive works again."],
 };
 const NOT_USED: Record<Part, string> = {
   database: "No database is configured.",
@@ -36,6 +45,7 @@ const NOT_USED: Record<Part, string> = {
   kafka: "No Kafka broker is configured.",
   log: "Postgres judges the events.",
   projector: "Postgres judges the events.",
+  archive: "No archive is configured. The database has all events.",
 };
 
 /** @param failure why the API did not respond. */
@@ -43,9 +53,8 @@ export function partLines(health: Health | undefined, failure: Error | null): Li
   if (failure) {
     return [{ name: "API", tone: "bad", state: "Unavailable", detail: failure.message }];
   }
-  // Few deployments have a log: without one, its lines would only raise the question what it is.
-  const hasLog = health !== undefined && health.log !== "disabled";
-  const parts = PARTS.filter((part) => hasLog || !OF_LOG.includes(part));
+  const isUsed = (part: Part) => health !== undefined && health[part] !== "disabled";
+  const parts = PARTS.filter((part) => !OPTIONAL.includes(part) || isUsed(part));
   return parts.map((part) => partLine(part, health));
 }
 

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from obstore.store import ObjectStore
 
 from helios.adapters.archive import INSTALL
 from helios.adapters.archive.ranges import PROTOCOL, RangeFileSystem
+from helios.adapters.postgres.connection import conninfo
 from helios.adapters.postgres.events import event_from_row
 from helios.errors import ConfigurationError, Retryable
 from helios.model.archive import (
@@ -122,7 +124,16 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        raise Retryable(f"Archive: {str(error).partition(chr(10))[0]}") from error
+        raise Retryable(f"Archive: {first_line(error)}") from error
+
+
+_CONNECTION = re.compile(r'(Postgres) at ".*":', re.DOTALL)
+"""DuckDB quotes the string with which it connects, and so the password."""
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the connection string of Postgres."""
+    return _CONNECTION.sub(r"\1:", str(error)).partition("\n")[0]
 
 
 class DuckDb:
@@ -141,7 +152,7 @@ class DuckDb:
             threads: how many threads read. Files are written in order only with one.
         """
         self.files = RangeFileSystem(lambda: store)
-        self._database_url = database_url
+        self._conninfo = conninfo(database_url)
         self._connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -180,7 +191,7 @@ class DuckDb:
         except duckdb.Error as error:
             raise ConfigurationError(f"DuckDB can't load its Postgres extension: {error}") from error
         with translate_errors():
-            cursor.execute(f"ATTACH {literal(self._database_url)} AS hot (TYPE postgres, READ_ONLY)")
+            cursor.execute(f"ATTACH {literal(self._conninfo)} AS hot (TYPE postgres, READ_ONLY)")
         self._attached = True
 
     def close(self) -> None:

@@ -122,6 +122,8 @@ SELECT {_FILE_COLUMNS} FROM archive_files JOIN small USING (source, day)
 WHERE from_log AND bytes < %(bytes_below)s AND {READABLE} ORDER BY path
 """  # noqa: S608 - only constants are filled in
 
+SUCCEED = "UPDATE archive_progress SET succeeded_at = greatest(succeeded_at, %s)"
+
 RESTORED_COLUMNS: LiteralString = (
     "source, producer, id, type, subject, time, received_at, data, attributes, order_id, customer_id, amount, digest"
 )
@@ -292,6 +294,12 @@ class PostgresArchiveTurn:
         """
         with self._change() as connection:
             connection.execute(statement, (day, now))
+            connection.execute(SUCCEED, [now])
+
+    def succeed(self, now: datetime) -> None:
+        """Record that the archive has all that it can have now."""
+        with self._change() as connection:
+            connection.execute(SUCCEED, [now])
 
     def unreadable(self) -> list[str]:
         """The files that are listed, but not readable."""

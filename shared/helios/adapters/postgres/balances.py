@@ -11,7 +11,7 @@ from psycopg.rows import TupleRow
 from helios.adapters.postgres.connection import translate_errors
 from helios.adapters.postgres.parameters import to_json
 from helios.adapters.postgres.query import Query, limit_conditions, with_values
-from helios.model.balances import Balance, BalanceFilter, Manifest, MissingChange, Repeats
+from helios.model.balances import Arrivals, Balance, BalanceFilter, Manifest, MissingChange, Repeats
 from helios.model.incidents import drift_cause
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.reconciliation.record import cause_value, slot_of
@@ -37,6 +37,14 @@ REPEAT = """
 INSERT INTO event_repeats (minute, source, type, number)
 SELECT minute, source, type, number
 FROM json_to_recordset(%s::json) AS input (minute timestamptz, source text, type text, number bigint)
+"""
+
+ARRIVE = """
+INSERT INTO event_arrivals (received_at, time, source, type, producer, number)
+SELECT received_at, time, source, type, producer, number
+FROM json_to_recordset(%s::json) AS input (
+    received_at timestamptz, time timestamptz, source text, type text, producer text, number bigint
+)
 """
 
 TAKE_PENDING = """
@@ -75,6 +83,19 @@ OLDEST = f"SELECT min(counted_until) FROM balances WHERE {IS_DUE}"  # noqa: S608
 
 # An event is compared with the balance of its own minute and, for the skew, with those of the minutes beside it. The
 # period of receipt selects the partitions and the part of their index.
+FOUND: LiteralString = """
+    SELECT wanted.minute, wanted.source, wanted.type,
+           sum({number}) FILTER (WHERE NOT is_near) AS stored, sum({number}) FILTER (WHERE is_near) AS near,
+           sum({number}) FILTER (WHERE NOT is_near AND received_at < %(settled_before)s) AS stored_before,
+           sum({number}) FILTER (WHERE is_near AND received_at < %(settled_before)s) AS near_before
+    FROM {relation} AS arrived JOIN wanted ON arrived.source = wanted.source AND arrived.type = wanted.type
+        AND arrived.producer = wanted.producer AND date_trunc('minute', arrived.time, 'UTC') = wanted.own_minute
+    WHERE arrived.received_at >= %(since)s AND arrived.received_at < %(until)s
+        AND arrived.received_at >= wanted.counted_until AND arrived.time >= wanted.first AND arrived.time < wanted.last
+    GROUP BY wanted.minute, wanted.source, wanted.type
+"""
+
+# Either of the two has an event: HELIOS_EVENT_STORE says which.
 COUNT = f"""
 WITH wanted AS MATERIALIZED (
     SELECT DISTINCT minute, source, type, producer, counted_until, minute + beside * interval '1 minute' AS own_minute,
@@ -87,15 +108,13 @@ WITH wanted AS MATERIALIZED (
     CROSS JOIN generate_series(-1, 1) AS beside
     WHERE beside = 0 OR skew > interval '0'
 ), found AS (
-    SELECT wanted.minute, wanted.source, wanted.type,
-           count(*) FILTER (WHERE NOT is_near) AS stored, count(*) FILTER (WHERE is_near) AS near,
-           count(*) FILTER (WHERE NOT is_near AND received_at < %(settled_before)s) AS stored_before,
-           count(*) FILTER (WHERE is_near AND received_at < %(settled_before)s) AS near_before
-    FROM events JOIN wanted ON events.source = wanted.source AND events.type = wanted.type
-        AND events.producer = wanted.producer AND date_trunc('minute', events.time, 'UTC') = wanted.own_minute
-    WHERE events.received_at >= %(since)s AND events.received_at < %(until)s
-        AND events.received_at >= wanted.counted_until AND events.time >= wanted.first AND events.time < wanted.last
-    GROUP BY wanted.minute, wanted.source, wanted.type
+    SELECT minute, source, type, sum(stored)::bigint AS stored, sum(near)::bigint AS near,
+           sum(stored_before)::bigint AS stored_before, sum(near_before)::bigint AS near_before
+    FROM (
+        {FOUND.format(relation="events", number="1")} UNION ALL
+        {FOUND.format(relation="event_arrivals", number="arrived.number")}
+    ) AS found
+    GROUP BY minute, source, type
 )
 UPDATE balances SET
     stored = balances.stored_before + coalesce(found.stored, 0),
@@ -148,6 +167,12 @@ DELETE FROM event_repeats WHERE ctid = ANY(ARRAY(
 ))
 """
 
+FORGET_ARRIVALS = """
+DELETE FROM event_arrivals WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM event_arrivals WHERE received_at < %(before)s LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+))
+"""
+
 SELECT_BALANCES: LiteralString = """
 SELECT minute, source, type, state, published, repeated, advisory, stored, duplicate, rejected, missing, extra,
        skew_seconds, counted_at
@@ -184,6 +209,11 @@ class PostgresBalanceWriter:
         """Add deliveries that repeated a stored event."""
         if repeats:
             self._connection.execute(REPEAT, [to_json(repeats)])
+
+    def arrive(self, arrivals: Sequence[Arrivals]) -> None:
+        """Add events that arrived, and that the store does not have."""
+        if arrivals:
+            self._connection.execute(ARRIVE, [to_json(arrivals)])
 
 
 class PostgresBalances(Query):
@@ -265,6 +295,10 @@ class PostgresBalanceTurn:
         """Remove counts of repeated events of minutes outside a period, and return how many."""
         parameters = {"before": before, "after": after, "limit": limit}
         return self._connection.execute(FORGET_REPEATS, parameters).rowcount
+
+    def forget_arrivals(self, *, before: datetime, limit: int) -> int:
+        """Remove counts of events that were received before a time, and return how many."""
+        return self._connection.execute(FORGET_ARRIVALS, {"before": before, "limit": limit}).rowcount
 
 
 def _has_lock(connection: psycopg.Connection) -> bool:

@@ -73,6 +73,21 @@ ON CONFLICT (one) DO UPDATE SET projected_until = excluded.projected_until
 WHERE existing.projected_until < excluded.projected_until
 """
 
+RAISE_PUBLISHED = """
+INSERT INTO log_rules AS existing (generation, published_at) VALUES (%s, %s)
+ON CONFLICT (one) DO UPDATE SET generation = excluded.generation, published_at = excluded.published_at
+WHERE existing.generation < excluded.generation
+"""
+
+# What is projected was in a checkpoint of the job, as were the rules before it, and then every task has them. The two
+# times are those of processes whose clocks may differ a little.
+ARE_TAKEN = """
+SELECT EXISTS (
+    SELECT FROM log_rules, log_progress, flow_generation
+    WHERE generation = number AND projected_until > published_at + interval '5 seconds'
+)
+"""
+
 
 def read_offsets(pool: Pool, statement: LiteralString, partitions: Collection[Partition]) -> dict[Partition, int]:
     """What a statement returns for these partitions, which it takes as their topics and their numbers."""
@@ -109,6 +124,24 @@ class PostgresProjectionProgress:
         """Take a later time; an earlier one changes nothing."""
         with translate_errors(), self._pool.connection() as connection:
             connection.execute(RAISE_PROJECTED_UNTIL, [at])
+
+
+class PostgresPublishedRules:
+    """Implements ``PublishedRules`` on a pool of connections."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    def raise_published(self, generation: int, at: datetime) -> None:
+        """Note that the log has the rules of a generation since a time; an earlier generation changes nothing."""
+        with translate_errors(), self._pool.connection() as connection:
+            connection.execute(RAISE_PUBLISHED, [generation, at])
+
+    def are_taken(self) -> bool:
+        """Whether the job judges by the rules in force, and all that it judged by earlier ones is projected."""
+        with translate_errors(), self._pool.connection() as connection:
+            row = connection.execute(ARE_TAKEN).fetchone()
+        return bool(row and row[0])
 
 
 class PostgresLogWriter:

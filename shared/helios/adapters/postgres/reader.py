@@ -1,5 +1,8 @@
 """The readers of every topic in one object, on one pool of connections."""
 
+from datetime import datetime
+from typing import cast
+
 from helios.adapters.postgres.audit import PostgresAuditReader
 from helios.adapters.postgres.counts import PostgresCountReader
 from helios.adapters.postgres.dead_letters import PostgresDeadLetterReader
@@ -34,3 +37,12 @@ class PostgresReader(
         """
         ((ahead,),) = self._all(COUNT_AHEAD, [])
         return int(ahead)
+
+    def archive_succeeded_at(self) -> datetime:
+        """When the archive last succeeded; before its first success, when the database was prepared for it.
+
+        Raises:
+            Retryable: Postgres does not answer.
+        """
+        ((succeeded_at,),) = self._all("SELECT succeeded_at FROM archive_progress", [])
+        return cast("datetime", succeeded_at)
