@@ -456,6 +456,30 @@ def test_frames_are_numbered_in_parts(pool, monkeypatch):
     assert (totals.position, totals.stored) == (5, 5)
 
 
+def test_a_reader_numbers_only_some_frames(pool, monkeypatch):
+    monkeypatch.setattr(stream, "NUMBERED_BY_A_READER", 2)
+    for number in range(5):
+        ingest([eventbridge(str(number))], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    PostgresOutbox(pool).catch_up()
+
+    totals = PostgresReader(pool).totals(NOON, only_numbered=True)
+    assert (totals.position, totals.stored) == (2, 2)
+
+
+def test_a_reader_does_not_wait_for_a_process_that_is_stuck_while_it_numbers(pool, database_url):
+    ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    PostgresOutbox(pool).catch_up()
+    ingest([eventbridge("2")], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    with psycopg.connect(database_url) as stuck:
+        stuck.execute(stream.TAKE_TURN, [stream.LOCK])
+        PostgresOutbox(pool).catch_up()
+        totals = PostgresReader(pool).totals(NOON, only_numbered=True)
+        assert (totals.position, totals.stored) == (1, 1)
+
+    PostgresOutbox(pool).catch_up()
+    assert PostgresReader(pool).totals(NOON, only_numbered=True).position == 2
+
+
 def test_concurrent_batches_wait_for_no_row_of_each_other(pool):
     """Only the process that gives frames their positions writes the sums."""
     with PostgresStore(pool).transaction() as unfinished:

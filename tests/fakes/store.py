@@ -420,6 +420,9 @@ class MemoryOutbox:
     def number(self) -> None:
         """Does nothing; frames already have positions."""
 
+    def catch_up(self) -> None:
+        """The same."""
+
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The frames after a position, in order."""
         return [frame for frame in self._store.stream if frame.position > after][:limit]

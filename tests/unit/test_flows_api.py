@@ -103,7 +103,7 @@ def test_frames_get_their_position_before_the_summary_is_read(store, get, monkey
         assert numbered_outboxes
         return read(*arguments, **period)
 
-    monkeypatch.setattr(MemoryOutbox, "number", number)
+    monkeypatch.setattr(MemoryOutbox, "catch_up", number)
     monkeypatch.setattr(store, "flow_sums", numbered)
     assert get("/summary")[1]["position"] == store.position
 

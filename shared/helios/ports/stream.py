@@ -89,6 +89,12 @@ class Outbox(Protocol):
         Positions are gapless and durable. The counts and sums at a position are exactly those of the frames up to it.
         """
 
+    def catch_up(self) -> None:
+        """The same for a reader, who must not wait long: not for all frames, and not for a process that is stuck at it.
+
+        The sums of the numbered frames are exact at their position, even if other frames are left.
+        """
+
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The numbered frames that follow a position, in order."""
 

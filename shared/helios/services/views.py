@@ -129,7 +129,7 @@ class View:
 
     def totals(self, now: datetime) -> Totals:
         """The totals at the latest position of the stream."""
-        self._outbox.number()
+        self._outbox.catch_up()
         if self._limits == EventLimits():
             return self._reader.totals(now, only_numbered=True)
         return self._reader.limited_totals(now, self._limits)
@@ -235,7 +235,7 @@ class View:
 
     def flow_sums(self, flow: str | None, *, since: datetime, until: datetime, bucket: timedelta) -> FlowSums:
         """The sums of the instances of one flow, or of all that the caller may see; see ``FlowReader``."""
-        self._outbox.number()
+        self._outbox.catch_up()
         if not self.visibility.is_limited:
             return self._flows.flow_sums(None if flow is None else (flow,), since=since, until=until, bucket=bucket)
         names = self._visible(() if flow is None else (flow,))
@@ -261,8 +261,8 @@ class View:
         return [self.frame(frame) for frame in self._outbox.frames(after=after, limit=limit)]
 
     def window(self) -> StreamWindow:
-        """The positions that are still stored, after each frame has got its position."""
-        self._outbox.number()
+        """The positions that are still stored."""
+        self._outbox.catch_up()
         return self._outbox.window()
 
     def frame(self, frame: StreamFrame) -> StreamFrame:

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import msgspec
@@ -25,11 +25,14 @@ PUSHLESS_SECONDS = 1.0
 """How often a process looks for new frames that is not notified of them."""
 
 ANY_WAITING = "SELECT EXISTS (SELECT FROM frames WHERE position IS NULL)"
+COUNT_WAITING = "SELECT count(*) FROM (SELECT FROM frames WHERE position IS NULL LIMIT %s) AS waiting"
 
 LOCK = 4_869_532_072
 """The advisory lock of the process that assigns positions, which its transaction holds."""
 
 TAKE_TURN = "SELECT pg_advisory_xact_lock(%s)"
+
+LIMIT_WAIT = "SELECT set_config('lock_timeout', %s, true)"
 
 # The lock is a statement of its own, so that the next statement sees the frames that the previous holder numbered.
 LOCK_STREAM = "SELECT position FROM stream FOR UPDATE"
@@ -105,6 +108,16 @@ RETURNING (SELECT count(*) FROM numbered)
 
 NUMBERED_AT_ONCE = 2_000
 """Frames that get their positions in one transaction, so that none holds the lock of the stream for long."""
+
+NUMBERED_BY_A_READER = 1_000
+"""How many frames a reader numbers before it reads, at 20 to 65 µs each."""
+
+READER_WAITS = "1s"
+"""How long a reader waits for another process that assigns positions, before it reads at the position that there is. A
+process that was frozen holds the lock until Postgres ends its transaction."""
+
+READER_DOES_NOT_WAIT = "1ms"
+"""The same when so many frames wait that the reader could not number all of them."""
 
 SELECT_FRAMES = """
 SELECT position, created_at, body::text FROM frames WHERE position > %s ORDER BY position LIMIT %s
@@ -252,7 +265,16 @@ class PostgresOutbox:
         with translate_errors(), self._pool.connection() as connection:
             (any_waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
             while any_waiting:
-                any_waiting = _number_some(connection) == NUMBERED_AT_ONCE
+                any_waiting = _number_some(connection, at_most=NUMBERED_AT_ONCE) == NUMBERED_AT_ONCE
+
+    def catch_up(self) -> None:
+        """Number some frames for a reader; see ``Outbox``."""
+        with translate_errors(), self._pool.connection() as connection:
+            (waiting,) = connection.execute(COUNT_WAITING, [NUMBERED_BY_A_READER]).fetchone() or (0,)
+            if waiting:
+                lock_timeout = READER_WAITS if waiting < NUMBERED_BY_A_READER else READER_DOES_NOT_WAIT
+                with suppress(psycopg.errors.LockNotAvailable):
+                    _number_some(connection, at_most=NUMBERED_BY_A_READER, lock_timeout=lock_timeout)
 
     def frames(self, *, after: int, limit: int) -> list[StreamFrame]:
         """The frames after a position, in order; frames without a position are left out."""
@@ -303,19 +325,24 @@ class PostgresOutbox:
                 yield PostgresConsumerOffset(connection, consumer, row[0]) if row else None
 
 
-def _number_some(connection: psycopg.Connection) -> int:
-    """Assign positions to at most NUMBERED_AT_ONCE frames, and return how many there were.
+def _number_some(connection: psycopg.Connection, *, at_most: int, lock_timeout: str | None = None) -> int:
+    """Assign positions to some frames, and return to how many.
 
     All processes that send the live stream are notified at the same time. Those that find nothing left to do write
     nothing, not even the lock of a row.
+
+    Raises:
+        psycopg.errors.LockNotAvailable: another process was at it for all of ``lock_timeout``.
     """
     with connection.pipeline(), connection.transaction():
+        if lock_timeout is not None:
+            connection.execute(LIMIT_WAIT, [lock_timeout])
         connection.execute(TAKE_TURN, [LOCK])
         (any_waiting,) = connection.execute(ANY_WAITING).fetchone() or (False,)
         if not any_waiting:
             return 0
         connection.execute(LOCK_STREAM)
-        ((numbered,),) = connection.execute(NUMBER_FRAMES, [NUMBERED_AT_ONCE]).fetchall()
+        ((numbered,),) = connection.execute(NUMBER_FRAMES, [at_most]).fetchall()
     return int(numbered)
 
 
