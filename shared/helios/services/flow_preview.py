@@ -110,8 +110,8 @@ class _Sampler:
 
     def preview(self, started: float, seconds: float) -> FlowPreview:
         """Evaluate problems first, and then the other instances."""
-        problems = self._group(started + PROBLEM_SHARE * seconds, problems=True)
-        others = self._group(started + seconds, problems=False)
+        problems = self._group(started + PROBLEM_SHARE * seconds, without=None)
+        others = self._group(started + seconds, without=problems.instances)
         groups = {True: problems, False: others}
         changes: dict[tuple[StatusOrNone, StatusOrNone], PreviewedChange] = {}
         for (is_problem, recorded, previewed), number in sorted(self._changes.items()):
@@ -134,11 +134,11 @@ class _Sampler:
             seconds=round(time.monotonic() - started, 2),
         )
 
-    def _group(self, deadline: float, *, problems: bool) -> PreviewGroup:
-        """Evaluate a sample of the problems, or of the other instances, until the time is over."""
-        flows, name = self._read_from.flows, self._evaluator.flow.name
+    def _group(self, deadline: float, *, without: int | None) -> PreviewGroup:
+        """Evaluate a sample of the problems, or of all ``without`` so many problems, until the time is over."""
+        flows, name, problems = self._read_from.flows, self._evaluator.flow.name, without is None
         among = flows.count(name, since=self._since, until=self._now, problems=problems)
-        number = among if problems else among - flows.count(name, since=self._since, until=self._now, problems=True)
+        number = among - (without or 0)
         sample = flows.sample(
             name, since=self._since, until=self._now, problems=problems, among=among, limit=MAX_SAMPLE
         )
