@@ -1,8 +1,5 @@
 """A log that has gone quiet, and a new declaration that takes up the state of the old one."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from msgspec.structs import replace
 from helios.messages import encode_erasure, encode_rules
 from helios.model.flow_versions import InForce
 from helios.processes.process import ServiceFailed
+from helios.services.heartbeat import BEAT_SECONDS
 from local.servers.apache_flink.job import submit
 from tests.fixtures.flink import Stage
 from tests.support.instances import sent
@@ -58,30 +56,15 @@ def leg(name: str, order: str, at: datetime):
     return sent("eventbridge", LEGS[name], data, id_=f"{order}/{name}", received_at=at, happened_at=at - SECOND)
 
 
-@contextmanager
-def clock(stage: Stage) -> Iterator[None]:
-    """Heartbeats once a second, as the projector appends them."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(1):
-            stage.heartbeat(datetime.now(UTC))
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def test_a_missing_leg_is_reported_on_a_log_that_has_gone_quiet(stage, tmp_path):
+    """The deadline is 5 s after the leg. The last heartbeat of the 10 s after that suffices, in the log's time."""
+    start = datetime.now(UTC) - timedelta(hours=1)
     stage.start(flows=declare(tmp_path / "flows.toml", "order", "payment", window=3, grace=2))
-    with clock(stage):
-        stage.append([leg("order", "A", datetime.now(UTC))])
-        stage.results.wait(lambda results: ("order", "A") in results.records())
-        stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
+    stage.append([leg("order", "A", start)])
+    stage.heartbeat(start + 4 * SECOND)
+    stage.results.wait(lambda results: ("order", "A") in results.records())
+    stage.heartbeat(start + 5 * SECOND + (10 - BEAT_SECONDS) * SECOND)
+    stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
     assert [record.status for record in stage.results.verdicts["order", "A"]] == ["open", "incomplete"]
 
 
