@@ -401,7 +401,7 @@ run "a_function_archives_to_another_cloud_with_the_credentials_of_a_secret" {
   }
 
   assert {
-    condition     = local.functions.archive.environment.ARCHIVE_SECRET_ID == var.archive.secret_arn && local.functions.archive.permissions.ArchiveCredentials.resources == [var.archive.secret_arn]
+    condition     = local.functions.archive.environment.ARCHIVE_SECRET_ID == var.archive.secret_arn && one(local.functions.archive.permissions.ArchiveCredentials.resources) == var.archive.secret_arn
     error_message = "The function must be able to read this secret, and no other one."
   }
 
