@@ -1,5 +1,5 @@
 /** The open incidents above the orders, against a server on a real port. */
-import { screen, within } from "@testing-library/react";
+import { screen, waitFor, within } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 
@@ -76,6 +76,30 @@ test("an incident shows its cause, its orders and their money, and can be acknow
   await user.click(within(panel).getByRole("button", { name: "Acknowledge" }));
   expect(await within(panel).findByText(/acknowledged by kim/)).toBeVisible();
   expect(within(panel).getByRole("button", { name: "Withdraw acknowledgement" })).toBeVisible();
+});
+
+test("an incident is assigned to a person, and to nobody", async () => {
+  server.incidents = [INCIDENT];
+  await visit();
+  const panel = await incidents();
+  await user.click(within(panel).getByRole("button", { name: "Assign" }));
+  expect(within(panel).getByRole("textbox", { name: "Person" })).toHaveFocus();
+  await user.keyboard("lee{Enter}");
+  expect(await within(panel).findByText(/assigned to lee/)).toBeVisible();
+  expect(within(panel).queryByRole("textbox")).not.toBeInTheDocument();
+
+  await user.click(within(panel).getByRole("button", { name: "Assign" }));
+  await user.clear(within(panel).getByRole("textbox", { name: "Person" }));
+  await user.keyboard("{Enter}");
+  await waitFor(() => {
+    expect(server.incidents[0]?.assignee).toBeNull();
+  });
+});
+
+test("the name of a flow may be a plural: what is counted are orders", async () => {
+  server.incidents = [{ ...INCIDENT, number: 2, cause: { ...INCIDENT.cause, flow: "instalments" } }];
+  await visit();
+  expect(await incidents()).toHaveTextContent("2 orders, 1,234,567.50 EUR");
 });
 
 test("the orders of an incident are links to their pages", async () => {

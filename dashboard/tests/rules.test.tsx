@@ -47,6 +47,21 @@ async function enter(area: HTMLElement, text: string): Promise<void> {
 
 const button = (name: string): HTMLElement => screen.getByRole("button", { name });
 
+test("a text stays when the API lists the sources only after the page has opened", async () => {
+  document.documentElement.style.removeProperty("--badge"); // the page sets it as soon as it has the list
+  server.broken.add("/api/v1/sources");
+  const area = await visit();
+  await enter(area, EDITED);
+
+  server.broken.clear();
+  window.dispatchEvent(new Event("visibilitychange")); // requests again what has failed
+  await waitFor(() => {
+    expect(document.documentElement.style.getPropertyValue("--badge")).not.toBe("");
+  });
+  expect(screen.getByRole("textbox", { name: "Rules as TOML" })).toBe(area);
+  expect(area).toHaveValue(EDITED);
+});
+
 test("a viewer saves a draft, previews it, and puts it in force after a confirmation", async () => {
   server.rules.preview = {
     changes: [{ recorded: "mismatched", previewed: "matched", compared: 120, estimated: 12_000 }],
@@ -178,4 +193,9 @@ test("a difference has every line of both texts", () => {
     "same c",
     "added d",
   ]);
+});
+
+test("all lines of a first version are added, also empty ones", () => {
+  expect(diffOf("", "a\n\nb").map(({ kind }) => kind)).toEqual(["added", "added", "added"]);
+  expect(diffOf("", "")).toEqual([]);
 });

@@ -21,6 +21,7 @@ from local.aws import resources
 from local.aws.resources import Clients, Queue
 from local.stack.config import (
     API_FUNCTION,
+    ARCHIVE,
     AWS_ACCOUNT,
     BUS,
     DEAD_LETTER_QUEUE,
@@ -131,6 +132,11 @@ def relay_queue_url(endpoint: str) -> str:
     return f"{endpoint}/{AWS_ACCOUNT}/{RELAY_QUEUE}"
 
 
+def dead_letter_queue_url(endpoint: str) -> str:
+    """The URL of the dead-letter queue of events."""
+    return f"{endpoint}/{AWS_ACCOUNT}/{DEAD_LETTER_QUEUE}"
+
+
 def _websocket_endpoint(endpoint: str) -> str:
     """The URL of the same stage for functions that post to connections."""
     return f"{endpoint}/_aws/execute-api/{_WEBSOCKET_API_ID}/{WEBSOCKET_STAGE}"
@@ -142,6 +148,7 @@ def deploy(
     environment: Mapping[str, str],
     *,
     visibility_seconds: int = VISIBILITY_SECONDS,
+    undeliverable: str = "",
 ) -> Deployed:
     """Create or update every resource, and return their names and URLs.
 
@@ -150,10 +157,14 @@ def deploy(
         packages: the zip file of each package in ``FUNCTIONS``.
         environment: the variables of all functions.
         visibility_seconds: how long SQS waits before it redelivers an unacknowledged message.
+        undeliverable: the bus does not send events to Helios whose detail has this field; empty: it sends all.
     """
     with Clients(endpoint) as clients:
         queue, dead_letter_queue, relay_queue = _queues(clients, visibility_seconds)
-        resources.route_bus(clients, BUS, queue, rule=QUEUE, dead_letters=dead_letter_queue)
+        resources.route_bus(
+            clients, BUS, queue, rule=QUEUE, dead_letters=dead_letter_queue, undeliverable=undeliverable
+        )
+        resources.archive(clients, ARCHIVE, BUS)
         for function in FUNCTIONS:
             resources.function(
                 clients,
@@ -211,10 +222,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """``python -m local.aws.deployer ENDPOINT``: deploy the built packages with the HELIOS_ variables set here."""
     parser = argparse.ArgumentParser(prog="local.aws.deployer", description=__doc__)
     parser.add_argument("endpoint", metavar="ENDPOINT", help="URL of the emulator: http://127.0.0.1:4566")
-    endpoint = parser.parse_args(arguments).endpoint
+    parser.add_argument(
+        "--undeliverable", default="", metavar="FIELD", help="do not send events to Helios whose detail has this field"
+    )
+    options = parser.parse_args(arguments)
+    endpoint = options.endpoint
     packages = {function.package: NATIVE / f"{function.package}.zip" for function in FUNCTIONS}
     environment = {name: value for name, value in os.environ.items() if name.startswith(settings.PREFIX)}
-    for name, value in deploy(endpoint, packages, environment)._asdict().items():
+    deployed = deploy(endpoint, packages, environment, undeliverable=options.undeliverable)
+    for name, value in deployed._asdict().items():
         sys.stdout.write(f"{name}: {value}\n")
     return 0
 

@@ -82,14 +82,26 @@ def queue(clients: Clients, name: str, attributes: Mapping[str, str]) -> Queue:
     return Queue(url, arn)
 
 
-def route_bus(clients: Clients, bus: str, target: Queue, *, rule: str, dead_letters: Queue) -> None:
-    """Create a bus, a rule that sends every event to the queue, and the permission to send to both queues."""
+def route_bus(
+    clients: Clients, bus: str, target: Queue, *, rule: str, dead_letters: Queue, undeliverable: str = ""
+) -> None:
+    """Create a bus, a rule that sends every event to the queue, and the permission to send to both queues.
+
+    Args:
+        clients: the clients.
+        bus: the name of the bus.
+        target: the queue.
+        rule: the name of the rule.
+        dead_letters: the queue for events that the rule can't send.
+        undeliverable: the rule matches no event whose detail has this field; empty: it matches every event.
+    """
     events = clients.events
     with contextlib.suppress(events.exceptions.ResourceAlreadyExistsException):  # from an earlier run
         events.create_event_bus(Name=bus)
-    rule_arn = events.put_rule(Name=rule, EventBusName=bus, EventPattern=json.dumps({"source": [{"prefix": ""}]}))[
-        "RuleArn"
-    ]
+    pattern: dict[str, Any] = {"source": [{"prefix": ""}]}
+    if undeliverable:
+        pattern["detail"] = {undeliverable: [{"exists": False}]}
+    rule_arn = events.put_rule(Name=rule, EventBusName=bus, EventPattern=json.dumps(pattern))["RuleArn"]
     rule_target = {"Id": rule, "Arn": target.arn, "DeadLetterConfig": {"Arn": dead_letters.arn}}
     events.put_targets(Rule=rule, EventBusName=bus, Targets=[rule_target])
     for destination in (target, dead_letters):
@@ -102,6 +114,27 @@ def route_bus(clients: Clients, bus: str, target: Queue, *, rule: str, dead_lett
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         clients.sqs.set_queue_attributes(QueueUrl=destination.url, Attributes={"Policy": policy})
+
+
+def archive(clients: Clients, name: str, bus: str) -> None:
+    """Create an archive of every event of the bus."""
+    events = clients.events
+    with contextlib.suppress(events.exceptions.ResourceAlreadyExistsException):  # from an earlier run
+        events.create_archive(ArchiveName=name, EventSourceArn=_events_arn("event-bus", bus))
+
+
+def archive_arn(name: str) -> str:
+    """The ARN of an archive of this account."""
+    return _events_arn("archive", name)
+
+
+def queue_arn(name: str) -> str:
+    """The ARN of a queue of this account."""
+    return f"arn:aws:sqs:{AWS_REGION}:{AWS_ACCOUNT}:{name}"
+
+
+def _events_arn(kind: str, name: str) -> str:
+    return f"arn:aws:events:{AWS_REGION}:{AWS_ACCOUNT}:{kind}/{name}"
 
 
 def schedule(clients: Clients, rule: str, expression: str, functions: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 
 from helios.model.balances import MANIFEST_TYPE
-from local.stack.config import CANARY_TYPE
+from local.stack.config import CANARY_TYPE, UNDELIVERED
 
 _PATIENCE_SECONDS: Final = 30.0
 """How long to wait, without any progress, for accepted events that are not counted yet."""
@@ -19,18 +19,25 @@ _NO_TRAFFIC: Final = (CANARY_TYPE, MANIFEST_TYPE)
 """The types of events that the simulator does not count."""
 
 _COUNTS: Final = """
-SELECT source, sum(stored)::int, sum(duplicate)::int, sum(contradictory)::int, sum(rejected)::int
-FROM event_counts WHERE type <> ALL(%s) GROUP BY 1
+SELECT source, sum(stored)::int, sum(duplicate)::int, sum(contradictory)::int, sum(rejected)::int,
+    (SELECT count(*)::int FROM events
+     WHERE events.source = event_counts.source AND data ->> %(undelivered)s = 'true'
+         AND order_id IN (SELECT key FROM recoveries WHERE state = 'recovered'))
+FROM event_counts WHERE type <> ALL(%(no_traffic)s) GROUP BY 1
 """
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """The deliveries of one cloud by outcome, without canary events and manifests."""
+    """The deliveries of one cloud by outcome, without canary events and manifests.
+
+    ``brought_back`` is how many of the stored events the cloud had not delivered, and a recovery has brought back.
+    """
 
     stored: int = 0
     duplicate: int = 0
     contradictory: int = 0
     rejected: int = 0
+    brought_back: int = 0
 
     def __sub__(self, earlier: "Counts") -> "Counts":
         """The deliveries since the earlier counts."""
@@ -51,11 +58,13 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         sent: events sent to a cloud at least once.
         accepted: events that the cloud accepted.
+        undelivered: how many of these the cloud does not deliver, on purpose.
         failed: events that the simulator gave up.
     """
 
     sent: int
     accepted: int
+    undelivered: int = 0
     failed: int
 
 
@@ -78,7 +87,8 @@ def fetch_counts(database_url: str) -> CountsBySource:
         psycopg.OperationalError: the database does not answer.
     """
     with psycopg.connect(database_url) as connection:
-        return {source: Counts(*counts) for source, *counts in connection.execute(_COUNTS, [[*_NO_TRAFFIC]])}
+        rows = connection.execute(_COUNTS, {"undelivered": UNDELIVERED, "no_traffic": [*_NO_TRAFFIC]})
+        return {source: Counts(*counts) for source, *counts in rows}
 
 
 def wait_for_arrivals(
@@ -102,7 +112,7 @@ def since(before: CountsBySource, now: CountsBySource) -> CountsBySource:
 def lost(traffic: TrafficSummary, arrived: CountsBySource) -> dict[str, int]:
     """How many events each cloud accepted that never arrived; a cloud that lost none is left out."""
     missing = {
-        source: sent.accepted - _arrived(source, arrived.get(source, Counts()))
+        source: sent.accepted - sent.undelivered - _arrived(source, arrived.get(source, Counts()))
         for source, sent in traffic.sources.items()
     }
     return {source: count for source, count in missing.items() if count > 0}
@@ -116,7 +126,7 @@ def _arrived(source: str, counts: Counts) -> int:
     event.
     """
     repeated = 0 if source == "aws" else counts.duplicate
-    return counts.stored + counts.contradictory + counts.rejected + repeated
+    return counts.stored - counts.brought_back + counts.contradictory + counts.rejected + repeated
 
 
 def report(traffic: TrafficSummary, arrived: CountsBySource) -> tuple[str, bool]:
@@ -129,6 +139,7 @@ def report(traffic: TrafficSummary, arrived: CountsBySource) -> tuple[str, bool]
         "contradictory": sum(counts.contradictory for counts in arrived.values()),
         "rejected": sum(counts.rejected for counts in arrived.values()),
         "not accepted": traffic.total.failed,
+        "undelivered": traffic.total.undelivered - sum(counts.brought_back for counts in arrived.values()),
         "lost": sum(missing.values()),
     }
     meanings = {
@@ -138,6 +149,7 @@ def report(traffic: TrafficSummary, arrived: CountsBySource) -> tuple[str, bool]
         "contradictory": "same id, different content: in the dead letters",
         "rejected": "not readable: in the dead letters, with the reason",
         "not accepted": "events that a cloud refused or did not answer",
+        "undelivered": "events that a cloud holds, on purpose: `helios recoveries start` brings them back",
         "lost": "events that a cloud accepted and Helios never received",
     }
     lines = [f"  {count:>9,}  {name:<13}  {meanings[name]}" for name, count in totals.items()]

@@ -43,6 +43,13 @@ CANARY = "helios-canary"
 CANARY_TYPE = "Canary"
 CANARY_TOPIC_ARN = f"arn:aws:sns:{AWS_REGION}:{AWS_ACCOUNT}:{CANARY}"
 
+UNDELIVERED = "undelivered"
+"""The field of a payload that marks an event which no cloud delivers: the demo shows how it is brought back."""
+DEAD_LETTERS = "-dead-letters"
+"""How the names of the topic, the subscription and the container of dead letters end, after the name of the topic."""
+ARCHIVE = BUS
+"""The archive of the bus: Terraform gives it the same name."""
+
 WEBHOOK_AUTH = {
     "HELIOS_WEBHOOK_AUTH": "eventbridge=key,sns pubsub=oidc eventgrid=secret,entra cloudevents=hmac",
     "HELIOS_SNS_TOPICS": CANARY_TOPIC_ARN,

@@ -18,15 +18,19 @@ from helios.services.sink import KAFKA
 from local.aws import deployer, resources
 from local.aws.ministack import Ministack
 from local.emulators.azure_host.client import event_grid_url
-from local.emulators.eventgrid.client import topic_url
+from local.emulators.eventgrid.client import dead_letters_signature, dead_letters_url, topic_url
 from local.stack import log_engine, providers
 from local.stack.config import (
+    ARCHIVE,
     AZURE_TOPIC,
     BUS,
+    DEAD_LETTERS,
     GCP_INVOKER,
     GCP_PROJECT,
     GCP_TOPIC,
+    QUEUE,
     REPOSITORY,
+    UNDELIVERED,
     WEBHOOK_AUTH,
     Config,
 )
@@ -106,7 +110,7 @@ def _aws(config: Config) -> list[Service]:
         _task(
             config,
             "deployment",
-            _python("local.aws.deployer", config.aws_url),
+            _python("local.aws.deployer", config.aws_url, "--undeliverable", UNDELIVERED),
             env=resources.sdk_environment(config.aws_url) | helios_environment(config) | NOTIFY_LISTENERS,
             needs=("aws", "packages", *_stores(config)),
         ),
@@ -127,6 +131,7 @@ def _api(config: Config, secret: str, *, reload: bool) -> Service:
         | notifier
         | NOTIFY_LISTENERS
         | _replay_targets(config)
+        | _recovery_places(config)
         | {"HELIOS_TRUST_LOOPBACK": "true", "HELIOS_KAFKA_BROKERS": config.kafka_brokers},
         ready=answers(f"{config.api_url}/api/v1/health"),
         needs=_stores(config),
@@ -145,7 +150,7 @@ def _gcp(config: Config, secret: str) -> list[Service]:
         _command(
             config,
             "pubsub",
-            _python("local.emulators.pubsub", *emulator, "--data", str(data)),
+            _python("local.emulators.pubsub", *emulator, "--data", str(data), "--undeliverable", UNDELIVERED),
             ready=answers(f"{config.pubsub_url}/healthz"),
             data=data,
             ports=("pubsub_port", "pubsub_admin_port"),
@@ -173,7 +178,7 @@ def _azure(config: Config, secret: str) -> list[Service]:
     """Event Grid, the function app in the emulated host, and the subscription that posts to it."""
     data = config.eventgrid_folder
     ports = ["--port", str(config.eventgrid_port), "--tls-port", str(config.eventgrid_tls_port)]
-    emulator = [*ports, "--data", str(data)]
+    emulator = [*ports, "--data", str(data), "--undeliverable", UNDELIVERED]
     # A tenth of Event Grid's waits: the first retry after an outage starts after one second, not ten.
     scale = ["--time-scale", "0.1"]
     host = [str(REPOSITORY / "functions/azure"), "--port", str(config.azure_function_port)]
@@ -279,7 +284,7 @@ def traffic(
 ) -> Command:
     """The simulator: it publishes through the clouds' own SDKs, and writes its summary to a file when it ends."""
     options = ["--via", "cloud", "--rate", rate, "--error-rate", error_rate, "--duration", duration]
-    options += ["--url", config.api_url, "--varied", varied, "--manifests"]
+    options += ["--url", config.api_url, "--varied", varied, "--manifests", "--undelivered", UNDELIVERED]
     options += [word for name in providers.names(sources) for word in ("--source", name)]
     return Command(
         "traffic",
@@ -339,6 +344,21 @@ def _replay_targets(config: Config) -> dict[str, str]:
         "HELIOS_REPLAY_SECRET": config.credentials.replay,
         "HELIOS_REPLAY_TOPICS": " ".join(f"{cloud}={topic}" for cloud, topic in topics.items()),
         "HELIOS_REPLAY_EVENTGRID_SECRET": config.credentials.topic_key,
+    }
+
+
+def _recovery_places(config: Config) -> dict[str, str]:
+    """Where recoveries look for missing legs: the archive of the bus, and the dead letters of each cloud."""
+    places = {
+        "aws-archive": resources.archive_arn(ARCHIVE),
+        "aws-queue": resources.queue_arn(QUEUE),
+        "aws-dead-letters": deployer.dead_letter_queue_url(config.aws_url),
+        "gcp-dead-letters": f"projects/{GCP_PROJECT}/subscriptions/{GCP_TOPIC}{DEAD_LETTERS}",
+        "azure-dead-letters": dead_letters_url(config.eventgrid_url, AZURE_TOPIC),
+    }
+    return {
+        "HELIOS_RECOVERY_PLACES": " ".join(f"{kind}={name}" for kind, name in places.items()),
+        "HELIOS_RECOVERY_AZURE_SECRET": dead_letters_signature(config.credentials.topic_key),
     }
 
 

@@ -19,8 +19,10 @@ from scripts.bench import report
 from scripts.bench.report import Table, median
 from scripts.bench.servers import Servers, servers
 
-REPEATS = {1: 1500, 500: 60}
-"""Batches of each size. Each is stored by one version and then by the other, or the other way around."""
+REPEATS = {("plain", 1): 1500, ("plain", 500): 60, ("flows", 1): 1500, ("flows", 500): 60}
+"""Batches of each kind and size; ``flows``: with the shipped flow, and the legs of orders in turn.
+
+Each is stored by one version and then by the other, or the other way around."""
 WARM_UP = 20
 GOAL = 0.9
 
@@ -41,11 +43,11 @@ class Version:
         )
         self._answer()
 
-    def seconds(self, batch: int) -> float:
-        """Store a batch of new events; the time that it took."""
+    def seconds(self, kind: str, batch: int) -> float:
+        """Store a batch of new events, of a kind in REPEATS; the time that it took."""
         if self._process.stdin is None:
             raise RuntimeError("the process has no standard input")
-        self._process.stdin.write(f"{batch}\n")
+        self._process.stdin.write(f"{batch} {kind}\n")
         self._process.stdin.flush()
         return float(self._answer())
 
@@ -80,28 +82,28 @@ def main() -> None:
         for version in versions.values():
             processes.callback(version.close)
         rows = [
-            _row(list(versions.values()), batch, repeats // (10 if options.quick else 1))
-            for batch, repeats in REPEATS.items()
+            _row(list(versions.values()), kind, batch, repeats // (10 if options.quick else 1))
+            for (kind, batch), repeats in REPEATS.items()
         ]
     report.show(
         console,
         Table(
             title="Ingest by two versions, events/s on one connection",
-            columns=("batch", *versions, "ratio"),
+            columns=("kind", "batch", *versions, "ratio"),
             rows=rows,
             goal=f"goal: ratio of at least {GOAL}",
         ),
     )
 
 
-def _row(versions: list[Version], batch: int, repeats: int) -> tuple[int, float, float, float]:
+def _row(versions: list[Version], kind: str, batch: int, repeats: int) -> tuple[str, int, float, float, float]:
     """The events per second of each version, from the median of its batches."""
     times: dict[Version, list[float]] = {version: [] for version in versions}
     for number in range(WARM_UP + repeats):
         for version in versions if number % 2 else reversed(versions):
-            times[version].append(version.seconds(batch))
+            times[version].append(version.seconds(kind, batch))
     ours, others = (batch / median(times[version][WARM_UP:]) for version in versions)
-    return batch, ours, others, ours / others
+    return kind, batch, ours, others, ours / others
 
 
 @contextmanager

@@ -2,20 +2,24 @@
 
 The log is full before the job starts, so that no sender shares the cores with it. Each TaskManager has a core of its
 own, which it still shares with the broker and with whatever else the machine does. So processor time says more than
-rates: that of an event, and that of a second without events, in which the job only makes its checkpoint.
+rates: that of an event, and that of a second without events, in which the job only makes its checkpoint. On two cores,
+two TaskManagers have no core for themselves: the broker and the JobManager run on the same ones.
 """
 
 import asyncio
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,7 +47,7 @@ from scripts.bench.payloads import TIME
 from scripts.bench.report import Table, percentile
 from scripts.bench.servers import Servers, api
 
-ORDERS = 30_000
+ORDERS = 20_000
 QUICK_ORDERS = 6_000
 """Each has three legs, and every twentieth event is sent twice."""
 WARM = 0.3
@@ -59,18 +63,48 @@ IDLE_SECONDS = 15
 """How long the job is observed without events."""
 RATE_SECONDS = 20
 QUICK_RATE_SECONDS = 8
-_WAIT_SECONDS = 900
+QUIET = """
+[[flow]]
+name = "quiet"
+key = "order_id"
+window_seconds = 3
+grace_seconds = 2
+
+[[flow.leg]]
+name = "begin"
+type = "QuietBegun"
+
+[[flow.leg]]
+name = "end"
+type = "QuietEnded"
+"""
+"""A flow whose second leg never arrives."""
+QUIET_DEADLINE = 5.0
+QUIET_GOAL = 10.0
+"""How many seconds after its deadline a missing leg is reported at last."""
+MOST_THREADS = 10
+_WAIT_SECONDS = 180
+"""The longest wait for events to be processed: what takes longer ends the run."""
+QUIET_ORDERS = 5
 _POLL_SECONDS = 0.05
 
 Message = tuple[str, bytes]
 
 
 class _Point(NamedTuple):
-    """What is known at a moment: seconds, deliveries counted by then, processor seconds of each TaskManager."""
+    """What is known at a moment.
+
+    Attributes:
+        at: seconds.
+        deliveries: those that are counted.
+        cpu: processor seconds of each TaskManager.
+        threads: processor seconds of the threads of all of them, by their names.
+    """
 
     at: float
     deliveries: int
     cpu: tuple[float, ...]
+    threads: Mapping[str, float]
 
 
 class _Bench:
@@ -107,7 +141,7 @@ class _Bench:
         producer.flush()
 
     @contextmanager
-    def job(self, names: Topics, managers: int) -> Iterator[tuple[FlinkCluster, Job]]:
+    def job(self, names: Topics, managers: int, **settings: str) -> Iterator[tuple[FlinkCluster, Job]]:
         """The job on this number of TaskManagers, each of them on a core of its own."""
         folder = self.folder / names.deliveries
         with FlinkCluster(folder, taskmanagers=managers) as flink:
@@ -119,6 +153,7 @@ class _Bench:
                 settings={
                     "HELIOS_LOG_BROKERS": self.kafka.brokers,
                     "HELIOS_LOG_PREFIX": names.deliveries.rpartition(".")[0],
+                    **settings,
                 },
                 checkpoints=folder / "checkpoints",
                 log=folder / "submit.log",
@@ -141,7 +176,7 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
         messages = _encoded(_deliveries(QUICK_ORDERS if quick else ORDERS))
         return [
             *_throughput(bench, messages),
-            _latencies(bench, running, QUICK_RATE_SECONDS if quick else RATE_SECONDS),
+            *_latencies(bench, running, QUICK_RATE_SECONDS if quick else RATE_SECONDS),
         ]
 
 
@@ -170,12 +205,15 @@ def _throughput(bench: _Bench, messages: Sequence[Message]) -> list[Table]:
     """With one TaskManager and with two, and the size of the state of one."""
     rows: list[tuple[float, ...]] = []
     state: list[tuple[str, int, float]] = []
+    threads: list[tuple[str, float]] = []
     for managers in (1, 2):
         names = bench.log(PARTITIONS)
         bench.append(names, messages)
         with bench.job(names, managers) as (flink, job):
-            rows.append((managers, *_figures(*_follow(bench.kafka.brokers, names, flink, len(messages)))))
+            points = _follow(bench.kafka.brokers, names, flink, len(messages))
+            rows.append((managers, *_figures(*points)))
             if managers == 1:
+                threads = _threads_of_event(*points[:2])
                 state = _state(job, identities=len(messages) * 20 // 21)
     speed_up = rows[1][-1] / rows[0][-1]
     return [
@@ -191,7 +229,13 @@ def _throughput(bench: _Bench, messages: Sequence[Message]) -> list[Table]:
             rows=rows,
             goal="CPU: of the TaskManagers, Java and Python. The last column: what the busiest of them lets the job "
             f"process on a core, {speed_up:.2f} times as much with two (goal: 1.8). Three legs an order, 5 % of the "
-            "deliveries repeated.",
+            f"deliveries repeated. The broker and the JobManager run on the same {len(os.sched_getaffinity(0))} cores.",
+        ),
+        Table(
+            title="One TaskManager: where an event's processor time goes",
+            columns=("thread", "µs"),
+            rows=threads,
+            goal="by the beginnings of the threads' names. Python runs in the threads of the operators.",
         ),
         Table(
             title="State of the job",
@@ -214,6 +258,15 @@ def _figures(begin: _Point, end: _Point, idle: _Point, later: _Point) -> tuple[f
     return rate, 1e3 * without / (later.at - idle.at), 1e6 * sum(of_event), 1 / max(of_event)
 
 
+def _threads_of_event(begin: _Point, end: _Point) -> list[tuple[str, float]]:
+    """The threads with the most processor time between two points, in microseconds for each event."""
+    events = end.deliveries - begin.deliveries
+    spent = {name: 1e6 * (total - begin.threads.get(name, 0)) / events for name, total in end.threads.items()}
+    ranked = sorted(spent.items(), key=itemgetter(1), reverse=True)
+    rest = sum(time for _, time in ranked[MOST_THREADS:])
+    return [*ranked[:MOST_THREADS], ("all others", rest)]
+
+
 def _follow(brokers: str, names: Topics, flink: FlinkCluster, total: int) -> tuple[_Point, _Point, _Point, _Point]:
     """The moments at which WARM and MEASURED of all deliveries are counted, and the ends of a while without events."""
     counts: dict[str, int] = {}
@@ -229,7 +282,11 @@ def _follow(brokers: str, names: Topics, flink: FlinkCluster, total: int) -> tup
 
     def note() -> None:
         cpu = tuple(_cpu_seconds(manager.pid) for manager in flink.taskmanagers)
-        points.append(_Point(time.perf_counter(), sum(counts.values()), cpu))
+        threads: defaultdict[str, float] = defaultdict(float)
+        for manager in flink.taskmanagers:
+            for name, seconds in _threads(manager.pid):
+                threads[name] += seconds
+        points.append(_Point(time.perf_counter(), sum(counts.values()), cpu, threads))
 
     for share in (WARM, MEASURED):
         _consume(brokers, names.counts, take, until=partial(has_counted, share))
@@ -275,8 +332,25 @@ def _pin(pid: int, core: int) -> None:
 
 def _cpu_seconds(pid: int) -> float:
     """The processor time of all threads of a process (Linux, proc(5), "/proc/pid/stat")."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _name_and_seconds(Path(f"/proc/{pid}/stat"))[1]
+
+
+def _threads(pid: int) -> Iterator[tuple[str, float]]:
+    """The threads of a process, by the beginnings of their names, with the processor time of each."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            name, spent = _name_and_seconds(thread / "stat")
+            yield _NUMBERS.sub("", name), spent
+
+
+_NUMBERS = re.compile(r"[\d#]+.*")
+"""What distinguishes threads that do the same."""
+
+
+def _name_and_seconds(file: Path) -> tuple[str, float]:
+    head, _, tail = file.read_text().rpartition(")")
+    fields = tail.split()
+    return head.partition("(")[2], (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _state(job: Job, *, identities: int) -> list[tuple[str, int, float]]:
@@ -293,35 +367,47 @@ def _of_operator(sizes: dict[str, int], name: str) -> int:
     return sum(size for task, size in sizes.items() if name in task)
 
 
-def _latencies(bench: _Bench, running: Servers, seconds: int) -> Table:
+def _latencies(bench: _Bench, running: Servers, seconds: int) -> list[Table]:
     """From the append to the WebSocket, with one TaskManager, a projector, Postgres and the API."""
     names = bench.log(1)
     rows = []
+    flows = bench.folder / "flows.toml"
+    flows.write_text(declaration.shipped_text() + QUIET)
     with ExitStack() as stack:
-        stack.enter_context(bench.job(names, 1))
-        port = stack.enter_context(_projected(bench, names, running))
+        stack.enter_context(bench.job(names, 1, HELIOS_FLOWS_FILE=str(flows)))
+        port = stack.enter_context(_projected(bench, names, running, HELIOS_FLOWS_FILE=str(flows)))
         uvloop.run(_latency(bench, names, port, RATES[0], seconds))  # loads code
         for rate in RATES:
             rows.append(uvloop.run(_latency(bench, names, port, rate, seconds)))
             if rows[-1][3] >= GOAL_MS:
                 break
+        quiet = uvloop.run(_quiet(bench, names, port))
     running.empty()
-    return Table(
-        title="Engine of Flink: from the append to the WebSocket, ms",
-        columns=("events/s", "appended events/s", "p50", "p99", "received of appended"),
-        rows=rows,
-        goal=f"goal: p99 below {GOAL_MS} at {RATES[-1]} events/s; after a rate that misses it, no higher one follows. "
-        "The log has one partition, whose order says when an event has arrived that a frame does not show.",
-    )
+    return [
+        Table(
+            title="Engine of Flink: from the append to the WebSocket, ms",
+            columns=("events/s", "appended events/s", "p50", "p99", "received of appended"),
+            rows=rows,
+            goal=f"goal: p99 below {GOAL_MS} at {RATES[-1]} events/s; after a rate that misses it, no higher one "
+            "follows. The log has one partition, whose order says when an event that no frame shows has arrived.",
+        ),
+        Table(
+            title="Engine of Flink: a missing leg on a quiet log",
+            columns=("orders", "reported", "seconds after the deadline, median", "most"),
+            rows=[(QUIET_ORDERS, len(quiet), percentile(quiet, 50), max(quiet))] if quiet else [],
+            goal=f"on the WebSocket; goal: at most {QUIET_GOAL:g}. Nothing but heartbeats is in the log meanwhile.",
+        ),
+    ]
 
 
 @contextmanager
-def _projected(bench: _Bench, names: Topics, running: Servers) -> Iterator[int]:
+def _projected(bench: _Bench, names: Topics, running: Servers, **more: str) -> Iterator[int]:
     """A projector and the API, which run during the block; the API's port."""
     settings = {
         "HELIOS_ENGINE": "flink",
         "HELIOS_LOG_BROKERS": bench.kafka.brokers,
         "HELIOS_LOG_PREFIX": names.deliveries.rpartition(".")[0],
+        **more,
     }
     variables = scrubbed_environment(
         HELIOS_DATABASE_URL=running.database_url, HELIOS_REDIS_URL=running.redis_url, **settings
@@ -368,9 +454,42 @@ async def _latency(
         while len(arrivals) < len(sent) and time.monotonic() < deadline:  # noqa: ASYNC110 - frames, not one event
             await asyncio.sleep(_POLL_SECONDS)
         receiving.cancel()
+        producer.flush(1)  # what it has not heard of yet has arrived
     delays = [1e3 * (end - start) for start, end in zip(sent, arrivals, strict=False)]
     received = f"{len(delays)} of {len(sent)}"
     return rate, len(sent) / took, percentile(delays, 50), percentile(delays, 99), received
+
+
+async def _quiet(bench: _Bench, names: Topics, port: int) -> list[float]:
+    """Append one leg of a few orders, and nothing afterwards; the seconds from each deadline to its report."""
+    sent: dict[str, float] = {}
+    late: dict[str, float] = {}
+
+    def arrived(frame: dict[str, list[dict[str, str]]]) -> None:
+        for change in frame["flows"]:
+            if change["status"] == "incomplete" and change["key"] in sent:
+                late.setdefault(change["key"], time.time() - sent[change["key"]] - QUIET_DEADLINE)
+
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"ws://{HOST}:{port}{STREAM}", max_msg_size=0) as socket,
+    ):
+        await socket.receive()
+        receiving = asyncio.create_task(_receive(socket, arrived))
+        deliveries = {order: _quiet_delivery(order) for order in (uuid.uuid4().hex for _ in range(QUIET_ORDERS))}
+        sent |= {order: delivery.received_at.timestamp() for order, delivery in deliveries.items()}
+        await asyncio.to_thread(bench.append, names, _encoded(list(deliveries.values())))
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while len(late) < QUIET_ORDERS and time.monotonic() < deadline:  # noqa: ASYNC110 - frames, not one event
+            await asyncio.sleep(_POLL_SECONDS)
+        receiving.cancel()
+    return sorted(late.values())
+
+
+def _quiet_delivery(order: str) -> Delivery:
+    """A new event of the first leg of QUIET."""
+    each = _delivery(0, order)
+    return replace(each, body=each.body.replace(b"OrderPlaced", b"QuietBegun"))
 
 
 async def _receive(

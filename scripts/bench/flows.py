@@ -24,12 +24,15 @@ from helios.reconciliation.record import record
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
+from local.stack.config import REPOSITORY
 from scripts.bench.orders import LEGS, of_leg
 from scripts.bench.payloads import TYPES
 from scripts.bench.report import Table, median, percentile
 from scripts.bench.servers import Servers, another_database, api
 
 BATCH = 500
+VARIED_FLOWS = REPOSITORY / "local" / "stack" / "varied_orders.toml"
+"""Six flows with parcels, refunds, instalments, currencies, steps and sequences."""
 LONG_AGO = timedelta(hours=1)
 CONCURRENT_BATCH = 100
 """Events in a batch that is ingested during the sweep."""
@@ -71,7 +74,12 @@ FROM (
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
     """The tables of ingest, sweep and summary."""
-    return [_ingest(running, quick=quick), _sweep(running, quick=quick), _summary(running, quick=quick)]
+    return [
+        _ingest(running, quick=quick),
+        _richer(running, quick=quick),
+        _sweep(running, quick=quick),
+        _summary(running, quick=quick),
+    ]
 
 
 def _ingest(running: Servers, *, quick: bool) -> Table:
@@ -101,6 +109,32 @@ def _ingest(running: Servers, *, quick: bool) -> Table:
         columns=("leg", "with flows", "without", "ratio"),
         rows=[*rows, _ratio("all three", *every)],
         goal="goal: ratio of at least 0.7",
+    )
+
+
+def _richer(running: Servers, *, quick: bool) -> Table:
+    """Batches of orders that use none of the richer rules: by the shipped flow alone, or with richer ones beside it."""
+    shipped = declaration.load()
+    reconcilers = {False: Reconciler(shipped), True: Reconciler([*shipped, *declaration.load(str(VARIED_FLOWS))])}
+    times: dict[bool, list[float]] = {False: [], True: []}
+    with open_pool(running.database_url, connections=2, timeout_seconds=30) as pool:
+        store = PostgresStore(pool)
+        dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
+        for round_ in range(6 if quick else 30):
+            for richer in (False, True) if round_ % 2 else (True, False):
+                orders = [uuid.uuid4().hex for _ in range(BATCH)]
+                for leg in range(len(LEGS)):
+                    batch = of_leg(leg, orders)
+                    started = time.perf_counter()
+                    ingest(batch, dedupe=dedupe, store=store, reconciler=reconcilers[richer])
+                    times[richer].append(time.perf_counter() - started)
+        dedupe.close()
+    running.empty()
+    return Table(
+        title=f"Ingest of orders that use no richer rule, batches of {BATCH}, events/s",
+        columns=("legs", "richer flows beside", "shipped flow alone", "ratio"),
+        rows=[_ratio("all three", times[True], times[False])],
+        goal="goal: ratio of at least 0.9",
     )
 
 

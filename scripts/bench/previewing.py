@@ -27,32 +27,39 @@ from scripts.bench.servers import Servers
 INSTANCES = 1_000_000
 QUICK_INSTANCES = 20_000
 TEMPLATES = 200
-"""Orders that are ingested; the database copies them under other ids, because ingest would take minutes."""
+"""Orders that are ingested; the database copies them under other ids and times, because ingest would take minutes."""
+PERIOD = timedelta(days=30)
+"""The orders are spread over the period of a preview: each copy is this much older, divided by the number of copies."""
 INCOMPLETE_EVERY = 50
 GOAL_SECONDS = 5
 
 _TAG = "COPY-00000"
 
+# Each copy has another id, and is older than the next one.
+COPIES = """
+CREATE TABLE copies AS
+SELECT 'COPY-' || lpad(n::text, 5, '0') AS copy, n * %(apart)s AS age FROM generate_series(1, %(copies)s) AS n
+"""
+
 COPY = (
     """
     INSERT INTO event_ids (key, digest, received_at)
-    SELECT event_key(source, producer, replace(id, %(tag)s, copy)), digest, received_at
-    FROM events, (SELECT 'COPY-' || lpad(n::text, 5, '0') AS copy FROM generate_series(1, %(copies)s) AS n) AS copies
+    SELECT event_key(source, producer, replace(id, %(tag)s, copy)), digest, received_at - age FROM events, copies
     """,
     """
     INSERT INTO events (source, producer, id, type, subject, time, received_at, data, attributes, order_id, customer_id,
                         amount, digest)
-    SELECT source, producer, replace(id, %(tag)s, copy), type, subject, time, received_at,
+    SELECT source, producer, replace(id, %(tag)s, copy), type, subject, time - age, received_at - age,
            replace(data::text, %(tag)s, copy)::json, attributes, replace(order_id, %(tag)s, copy), customer_id, amount,
            digest
-    FROM events, (SELECT 'COPY-' || lpad(n::text, 5, '0') AS copy FROM generate_series(1, %(copies)s) AS n) AS copies
+    FROM events, copies
     """,
+    # The evidence in `details` is not older: past the deadline, the verdict depends on the time between the legs only.
     """
     INSERT INTO flow_instances (flow, key, status, opened_at, deferred_until, waiting, issues, version, details)
-    SELECT flow, replace(key, %(tag)s, copy), status, opened_at, deferred_until, waiting, issues, version,
+    SELECT flow, replace(key, %(tag)s, copy), status, opened_at - age, deferred_until, waiting, issues, version,
            replace(details, %(tag)s, copy)
-    FROM flow_instances,
-         (SELECT 'COPY-' || lpad(n::text, 5, '0') AS copy FROM generate_series(1, %(copies)s) AS n) AS copies
+    FROM flow_instances, copies
     """,
 )
 
@@ -80,7 +87,7 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
 
 
 def _fill(running: Servers, store: PostgresStore, reconciler: Reconciler, now: datetime, instances: int) -> None:
-    """Orders of an hour ago, one in INCOMPLETE_EVERY without its last leg."""
+    """Orders of the PERIOD, TEMPLATES at a time, one in INCOMPLETE_EVERY without its last leg."""
     received_at = now - timedelta(hours=1)
     for number in range(TEMPLATES):
         order = f"ORD-{_TAG}-{number}"
@@ -95,9 +102,12 @@ def _fill(running: Servers, store: PostgresStore, reconciler: Reconciler, now: d
         ]
         ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     expire_flows(now, store=store, reconciler=reconciler)
+    copies = instances // TEMPLATES - 1
+    # The oldest copy stays within the period of the preview.
+    values = {"tag": _TAG, "copies": copies, "apart": (PERIOD - timedelta(hours=2)) / copies}
     with psycopg.connect(running.admin_url, autocommit=True) as connection:
-        for statement in COPY:
-            connection.execute(statement, {"tag": _TAG, "copies": instances // TEMPLATES - 1})
+        for statement in (COPIES, *COPY, "DROP TABLE copies"):
+            connection.execute(statement, values)
         connection.execute("VACUUM ANALYZE")
 
 
@@ -106,9 +116,7 @@ def _previews(
 ) -> Sequence[tuple[str, float, int, int, int, int]]:
     rows = []
     for _ in range(3):
-        result = preview_flow(
-            flow, in_force, read_from=sources, since=now - timedelta(days=30), now=now, seconds=PREVIEW_SECONDS
-        )
+        result = preview_flow(flow, in_force, read_from=sources, since=now - PERIOD, now=now, seconds=PREVIEW_SECONDS)
         problems, others = result.problems, result.others
         rows.append((name, result.seconds, problems.compared, problems.instances, others.compared, others.instances))
     return rows

@@ -40,12 +40,13 @@ class Injection(msgspec.Struct, kw_only=True, eq=False):
 
     Attributes:
         order_id: the affected order.
-        anomaly: ``missing``: the leg is never sent. ``late``: the leg is sent after the window. ``duplicate``: the leg
-            is sent twice. ``contradictory``: the leg is sent twice, the second time with other content. ``mismatch``:
-            the payment's amount differs from the order's. ``poison``: the leg is malformed, and so is also missing.
-            ``parcels``: a parcel is never shipped. ``refunds``, ``instalments``, ``currencies``: the refunds, the
-            instalments or the converted amount do not add up. ``steps``: the order is packed before it is paid.
-            ``readings``: a reading of a meter is never sent. ``lost``: every leg is published, and none arrives.
+        anomaly: ``missing``: the leg is never sent, or (``undelivered`` in the details) its cloud does not deliver it.
+            ``late``: the leg is sent after the window. ``duplicate``: the leg is sent twice. ``contradictory``: the leg
+            is sent twice, the second time with other content. ``mismatch``: the payment's amount differs from the
+            order's. ``poison``: the leg is malformed, and so is also missing. ``parcels``: a parcel is never shipped.
+            ``refunds``, ``instalments``, ``currencies``: the refunds, the instalments or the converted amount do not
+            add up. ``steps``: the order is packed before it is paid. ``readings``: a reading of a meter is never sent.
+            ``lost``: every leg is published, and none arrives.
         source: the cloud of the affected leg.
         type: the event type of the affected leg.
         lost: the events of a lost order.

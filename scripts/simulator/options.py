@@ -33,6 +33,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     lateness: float = 40.0
     varied: float = 0.0
     manifests: bool = False
+    undelivered: str = ""
     patience: float = 300.0
     truth: Path | None = None
     summary: Path | None = None
@@ -110,6 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         "--manifests",
         action="store_true",
         help="let the producers in the clouds send manifests; an anomaly may then be an order lost in every cloud",
+    )
+    add(
+        "--undelivered",
+        default="",
+        metavar="FIELD",
+        help="publish most missing legs, with FIELD = true in their payload: the clouds must not deliver such events",
     )
     add(
         "--patience",

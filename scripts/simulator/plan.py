@@ -25,6 +25,9 @@ WEIGHTS: dict[Source, int] = {"aws": 4, "gcp": 3, "azure": 3, "stripe": 3, "shop
 _TYPES = LEGS | PROVIDER_LEGS
 _ID_PREFIX: dict[Source, str] = {"stripe": "evt_"}
 
+UNDELIVERED_SHARE = 0.75
+"""The share of missing legs that are published and not delivered, if a run has such legs."""
+
 WRONG_BY = tuple(Decimal(text) for text in ("0.50", "1.00", "9.99", "-0.25"))
 """The differences between a payment and its order; the cheapest order costs more than the largest of them."""
 
@@ -45,6 +48,7 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
         original: the earlier event that this one repeats.
         injection: the anomaly that the event is part of.
         is_lost: whether the event is lost between its producer, which counts it, and Helios.
+        is_undelivered: whether its cloud accepts the event, and does not deliver it.
     """
 
     source: Source
@@ -59,6 +63,7 @@ class Emission(msgspec.Struct, kw_only=True, eq=False):
     original: "Emission | None" = None
     injection: Injection | None = None
     is_lost: bool = False
+    is_undelivered: bool = False
 
     @property
     def subject(self) -> str:
@@ -81,6 +86,7 @@ class Planner:
         lateness: float,
         varied: float = 0.0,
         lost: bool = False,
+        undelivered: str = "",
     ) -> None:
         """Build a planner.
 
@@ -94,6 +100,8 @@ class Planner:
             lateness: the delay of a late leg after its order, in seconds.
             varied: the share of orders in parcels, refunded, in instalments or in another currency, 0 to 1.
             lost: whether an anomaly may be that an order is lost in every cloud.
+            undelivered: the field of the payload that marks events which the clouds do not deliver, as they are set up;
+                empty if they deliver every event.
         """
         self._chance = random.Random(seed)  # noqa: S311 - a simulation, not a secret
         self._shop = Shop(self._chance)
@@ -105,6 +113,7 @@ class Planner:
         self._lateness = lateness
         self._varied = varied
         self._kinds = cycle(VARIED)
+        self._undelivered = undelivered
         self._lost = lost and not set(BUILT_IN).isdisjoint(sources)
         self.orders = 0
 
@@ -236,7 +245,11 @@ class Planner:
         return self._chance.choices(self._sources, weights=[WEIGHTS[source] for source in self._sources])[0]
 
     def _missing(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
-        emissions.remove(leg)
+        if self._undelivered and leg.source in BUILT_IN and self._chance.random() < UNDELIVERED_SHARE:
+            leg.data = b'%s,"%s":true}' % (leg.data[:-1], self._undelivered.encode())
+            leg.is_undelivered = _details(leg)["undelivered"] = True
+        else:
+            emissions.remove(leg)
 
     def _late(self, _: Order, emissions: list[Emission], leg: Emission) -> None:
         others = [emission.due for emission in emissions if emission is not leg]

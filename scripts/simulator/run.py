@@ -149,6 +149,7 @@ def _schedule(options: Options, truth: Truth) -> tuple[Planner, Schedule]:
         lateness=options.lateness,
         varied=options.varied,
         lost=options.manifests,
+        undelivered=options.undelivered,
     )
     schedule = Schedule(
         planner,

@@ -98,7 +98,7 @@ class Schedule:
             return
         if room >= self._planner.most_events_of_an_order:
             emissions, injection = self._planner.order(at, horizon=self._horizon)
-            if injection and injection.anomaly == "missing":
+            if injection and injection.anomaly == "missing" and not injection.details.get("undelivered"):
                 self._without_event(injection)
         else:
             emissions = self._planner.fill(at, room=int(room))

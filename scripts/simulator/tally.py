@@ -52,6 +52,7 @@ class SourceSummary(msgspec.Struct, kw_only=True):
     Attributes:
         sent: events sent at least once: the sum of the five outcomes below, and the unanswered.
         accepted: accepted as new.
+        undelivered: how many of these their cloud does not deliver, because the run says so.
         duplicate: accepted and recognised as already known.
         contradictory: accepted and recognised as known with other content.
         rejected: refused because of their content.
@@ -63,6 +64,7 @@ class SourceSummary(msgspec.Struct, kw_only=True):
 
     sent: int
     accepted: int
+    undelivered: int
     duplicate: int
     contradictory: int
     rejected: int
@@ -118,6 +120,7 @@ class Tally:
         self.sent: Counter[Source] = Counter()
         self.retried: Counter[Source] = Counter()
         self.answered: Counter[tuple[Source, Outcome]] = Counter()
+        self.undelivered: Counter[Source] = Counter()
         self.on_published: Callable[[Emission], None] = lambda _: None
         """Called with each event that its cloud has accepted."""
         self.wrong = 0
@@ -154,6 +157,7 @@ class Tally:
             self._check(emission, answer)
             return
         self.answered[emission.source, answer.outcome] += 1
+        self.undelivered[emission.source] += emission.is_undelivered and answer.outcome == "accepted"
         self._latencies[emission.source].add(latency)
         self._check(emission, answer)
         if answer.outcome != "failed":
@@ -221,6 +225,7 @@ class Tally:
         outcomes = {outcome: sum(self.answered[source, outcome] for source in sources) for outcome in OUTCOMES}
         return SourceSummary(
             sent=sum(self.sent[source] for source in sources),
+            undelivered=sum(self.undelivered[source] for source in sources),
             retried=sum(self.retried[source] for source in sources),
             p50_ms=_milliseconds(latencies.quantile(0.50)),
             p99_ms=_milliseconds(latencies.quantile(0.99)),

@@ -3,7 +3,7 @@
 =================  =========================================  ===========================================
 topic              key                                        value
 =================  =========================================  ===========================================
-``deliveries``     ``delivery_key``                           ``DeliveryMessage``, ``Heartbeat`` or ``RulesMessage``
+``deliveries``     ``delivery_key``                           ``LogInput``
 ``events``         as the delivery's                          ``Event``: every event, once
 ``verdicts``       ``verdict_key``                            ``FlowRecord``: compacted, the latest counts
 ``counts``         ``count_key``                              ``Count``: compacted, the largest counts
@@ -16,7 +16,7 @@ are JSON: any tool that reads Kafka shows them, and a release adds fields withou
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetter, fingerprint_of
-from helios.model.events import Channel, Delivery, Event, Fault
+from helios.model.events import Channel, Delivery, Event, Fault, Key
 from helios.model.flow_versions import InForce
 from helios.model.sources import Source
 from helios.reconciliation.fold import decode_record, encode_record
@@ -120,6 +120,18 @@ class RulesMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     texts: Mapping[str, str]
 
 
+class ErasureMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="erasure"):
+    """Says what was erased. The job forgets what it received of it before, and takes no evidence from it any more.
+
+    Attributes:
+        events: the identities of events.
+        instances: flow instances.
+    """
+
+    events: tuple[Key, ...] = ()
+    instances: tuple[FlowKey, ...] = ()
+
+
 class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter.
 
@@ -132,7 +144,7 @@ class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True):
     body: Body
 
 
-LogInput = DeliveryMessage | Heartbeat | RulesMessage
+LogInput = DeliveryMessage | Heartbeat | RulesMessage | ErasureMessage
 """What a message of ``deliveries`` holds."""
 
 _encode = msgspec.json.Encoder().encode
@@ -166,6 +178,11 @@ def encode_heartbeat(at: datetime) -> bytes:
 def encode_rules(in_force: InForce) -> tuple[str, bytes]:
     """The key and the value of the message that says which versions of flows are in force."""
     return "rules", _encode(RulesMessage(generation=in_force.generation, texts=in_force.texts))
+
+
+def encode_erasure(events: Sequence[Key], instances: Sequence[FlowKey]) -> tuple[str, bytes]:
+    """The key and the value of the message that says what was erased."""
+    return "erasure", _encode(ErasureMessage(events=tuple(events), instances=tuple(instances)))
 
 
 def decode_delivery(value: bytes | str) -> LogInput:

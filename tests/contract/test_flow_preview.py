@@ -114,3 +114,16 @@ def test_the_newest_events_say_from_when_on_they_cover_the_period(orders, monkey
 
     assert preview.covered_since > SINCE
     assert preview.since == SINCE
+
+
+def test_the_time_limits_the_instances_of_the_newest_events_too(orders, monkeypatch):
+    monkeypatch.setattr(flow_preview, "PAGE", 2)
+    monkeypatch.setattr(flow_preview, "READING_SHARE", 1e9)  # all events are read
+    late = [leg("order", f"LATE-{after}", id_=str(after), after=after) for after in (1800, 1860, 1920)]
+    ingest(late, dedupe=NullDedupeCache(), store=orders, reconciler=RECONCILER)
+    expire_flows(NOW, store=orders, reconciler=RECONCILER)
+
+    preview = of(orders, FOUR_LEGS, seconds=1e-6)
+
+    assert preview.covered_since == NOON + timedelta(seconds=1860, microseconds=1)
+    assert (preview.problems.instances, preview.others.instances) == (1, 0)

@@ -16,10 +16,13 @@ from helios.model.resolutions import (
     ResolutionFilter,
     ResolutionRequest,
 )
+from helios.ports.resolutions import Resolutions
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.resolutions import resolve
 from helios.services.sweep import expire_flows
+from tests.fakes.resolutions import MemoryResolutions
+from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
 
@@ -28,18 +31,20 @@ INCOMPLETE = ResolutionFilter(status=("incomplete",))
 
 
 @pytest.fixture
-def resolutions(pool) -> PostgresResolutions:
-    return PostgresResolutions(pool)
+def resolutions(store, request) -> Resolutions:
+    if isinstance(store, MemoryStore):
+        return MemoryResolutions(store)
+    return PostgresResolutions(request.getfixturevalue("pool"))
 
 
 @pytest.fixture
-def orders(postgres_store):
+def orders(store):
     """Receives events, and then lets every deadline pass."""
 
     def receive(*deliveries):
         reconciler = Reconciler([ORDER])
-        ingest(deliveries, dedupe=NullDedupeCache(), store=postgres_store, reconciler=reconciler)
-        expire_flows(NOW, store=postgres_store, reconciler=reconciler)
+        ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+        expire_flows(NOW, store=store, reconciler=reconciler)
 
     return receive
 
@@ -61,7 +66,7 @@ def audit_log(store):
     return [(entry.subject, entry.detail) for entry in store.audit_log(limit=10).items]
 
 
-def test_a_decision_stands_beside_the_verdict(resolutions, orders, postgres_store):
+def test_a_decision_stands_beside_the_verdict(resolutions, orders, store):
     orders(leg("order"))
     assert state(resolutions) is None
 
@@ -69,8 +74,8 @@ def test_a_decision_stands_beside_the_verdict(resolutions, orders, postgres_stor
 
     assert (action.instances, action.actor, action.text) == (1, "kim", "known loss")
     assert state(resolutions) == ("accepted", "known loss", None)
-    assert postgres_store.flow(("order", "ORD-1")).status == "incomplete"
-    assert audit_log(postgres_store) == [(f"resolution {action.id}", "accept, 1 flow instances")]
+    assert store.flow(("order", "ORD-1")).status == "incomplete"
+    assert audit_log(store) == [(f"resolution {action.id}", "accept, 1 flow instances")]
 
 
 def test_later_evidence_reopens(resolutions, orders):
@@ -134,14 +139,14 @@ def test_an_undo_can_not_be_undone_nor_repeated(resolutions, orders):
     assert resolutions.undo(undo.id + 1, actor="kim", now=NOW) is None
 
 
-def test_a_filter_selects_by_resolution_and_assignee(resolutions, orders, postgres_store):
+def test_a_filter_selects_by_resolution_and_assignee(resolutions, orders, store):
     orders(*[leg("order", f"ORD-{number}") for number in range(6)])
     take(resolutions, "accept", "ORD-0", "ORD-1")
     take(resolutions, "assign", "ORD-2", assignee="lee")
     orders(leg("payment", "ORD-1"))
 
     def keys(**where):
-        return {row.key for row in postgres_store.flows(FlowFilter(**where), after=None, limit=50).items}
+        return {row.key for row in store.flows(FlowFilter(**where), after=None, limit=50).items}
 
     assert keys(resolution=("accepted",)) == {"ORD-0"}
     assert keys(resolution=("reopened",)) == {"ORD-1"}
@@ -152,17 +157,17 @@ def test_a_filter_selects_by_resolution_and_assignee(resolutions, orders, postgr
     assert keys(resolution=("written_off",)) == {"ORD-2", "ORD-3", "ORD-4", "ORD-5"}
 
 
-def test_a_dry_run_counts_and_changes_nothing(resolutions, orders, postgres_store):
+def test_a_dry_run_counts_and_changes_nothing(resolutions, orders, store):
     orders(leg("order", "ORD-1"), leg("order", "ORD-2"))
 
     action = take(resolutions, "accept", where=INCOMPLETE, dry_run=True)
 
     assert (action.id, action.instances) == (None, 2)
     assert state(resolutions) is None
-    assert audit_log(postgres_store) == []
+    assert audit_log(store) == []
 
 
-def test_thousands_are_resolved_in_one_action_and_undone_in_one(resolutions, orders, postgres_store):
+def test_thousands_are_resolved_in_one_action_and_undone_in_one(resolutions, orders, store):
     orders(*[leg("order", f"ORD-{number}", id_=str(number)) for number in range(1200)])
 
     action = take(resolutions, "accept", where=INCOMPLETE)
@@ -202,7 +207,8 @@ def test_who_sees_no_flow_changes_nothing(resolutions, orders):
 
 
 def test_more_instances_than_the_limit_are_refused(resolutions, orders, monkeypatch):
-    monkeypatch.setattr("helios.adapters.postgres.resolutions.MAX_INSTANCES", 1)
+    for module in ("helios.adapters.postgres.resolutions", "tests.fakes.resolutions"):
+        monkeypatch.setattr(f"{module}.MAX_INSTANCES", 1)
     assert MAX_INSTANCES > 5000
     orders(leg("order", "ORD-1"), leg("order", "ORD-2"))
 
@@ -222,6 +228,7 @@ def test_the_workload_is_counted_by_age_and_assignee(resolutions, orders):
     assert counted == {(3600, None): (1, 1), (0, None): (1, 0), (0, "lee"): (1, 0)}
 
 
+@pytest.mark.parametrize("store", ["postgres"], indirect=True)
 def test_resolutions_are_removed_with_their_instance(resolutions, orders, pool):
     orders(leg("order"))
     action = take(resolutions, "accept", "ORD-1")

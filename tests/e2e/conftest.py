@@ -1,12 +1,15 @@
 """The whole local stack on free ports, as the demo starts it, without the demo's traffic."""
 
+import asyncio
 import http.client
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import psycopg
@@ -21,7 +24,25 @@ from local.demo import stats
 from local.demo.stats import Stats
 from local.stack.config import REPOSITORY, Config, free_port_fields
 from local.stack.services import sdk_environment, services
+from scripts.simulator import endpoints
+from scripts.simulator.plan import Emission
 from tests.support.waiting import eventually
+
+SOURCES: Final = ("aws", "gcp", "azure")
+
+QUICK_FLOW = """
+[[flow]]
+name = "quick"
+key = "order_id"
+window_seconds = 1
+grace_seconds = 1
+leg = [
+    { name = "order", source = "aws", type = "QuickOrder", verb = "ordered" },
+    { name = "payment", source = "gcp", type = "QuickPayment", verb = "charged" },
+    { name = "inventory", source = "azure", type = "QuickInventory", verb = "reserved" },
+]
+"""
+"""A flow beside that of orders, whose missing legs are certain after two seconds."""
 
 
 class Traffic:
@@ -108,11 +129,45 @@ class Simulation:
         return Traffic(self._folder)
 
 
+def emission(source: str, type_: str, time: datetime, data: object, order_id: str = "") -> Emission:
+    """An event as the simulator plans it."""
+    return Emission(
+        source=source,
+        type=type_,
+        id=str(uuid.uuid4()),
+        order_id=order_id,
+        data=msgspec.json.encode(data),
+        due=0,
+        time=time,
+    )
+
+
+@pytest.fixture
+def publish(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Emission]], None]:
+    """A function that publishes events, at least one for each cloud, through the SDK of each."""
+    environ = sdk_environment(stack.config)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+
+    async def send(emissions: Sequence[Emission]) -> None:
+        for source, endpoint in endpoints.find(SOURCES, allow_mixed=False, environ=environ).items():
+            publisher = endpoints.connect(endpoint, environ=environ)
+            try:
+                answers = await publisher.publish([each for each in emissions if each.source == source])
+            finally:
+                await publisher.close()
+            assert {answer.outcome for answer in answers} == {"accepted"}, answers
+
+    return lambda emissions: asyncio.run(send(emissions))
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The local stack, with every service ready."""
     folder = tmp_path_factory.mktemp("stack")
-    config = msgspec.convert({"state": str(folder / "state")} | free_port_fields(), Config)
+    flows = folder / "flows.toml"
+    flows.write_text((REPOSITORY / "shared/helios/flows.toml").read_text() + QUICK_FLOW)
+    config = msgspec.convert({"state": str(folder / "state"), "flows_file": str(flows)} | free_port_fields(), Config)
     all_services = services(config)
     log_lines: list[str] = []
     with Supervisor(all_services, log_lines.append) as supervisor:

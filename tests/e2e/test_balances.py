@@ -1,11 +1,8 @@
 """Events that a cloud loses, and the manifests of their producers: the vendors' SDKs, the emulators, the functions."""
 
-import asyncio
 import uuid
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
 
 from helios.adapters.postgres.balances import PostgresBalances
@@ -13,32 +10,10 @@ from helios.adapters.postgres.connection import open_pool
 from helios.embedded import postgres
 from helios.model.balances import MANIFEST_TYPE
 from helios.services.balances import BalanceJob
-from local.stack.services import sdk_environment
-from scripts.simulator import endpoints
-from scripts.simulator.plan import Emission
+from tests.e2e.conftest import SOURCES, emission
 from tests.support.waiting import eventually
 
-SOURCES = ("aws", "gcp", "azure")
 GRACE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def publish(stack, monkeypatch):
-    """A function that publishes events through the SDK of each cloud."""
-    environ = sdk_environment(stack.config)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
-
-    async def send(emissions: Sequence[Emission]) -> None:
-        for source, endpoint in endpoints.find(SOURCES, allow_mixed=False, environ=environ).items():
-            publisher = endpoints.connect(endpoint, environ=environ)
-            try:
-                answers = await publisher.publish([each for each in emissions if each.source == source])
-            finally:
-                await publisher.close()
-            assert {answer.outcome for answer in answers} == {"accepted"}, answers
-
-    return lambda emissions: asyncio.run(send(emissions))
 
 
 @pytest.fixture
@@ -48,18 +23,6 @@ def count(stack):
     with open_pool(url, connections=2, timeout_seconds=10) as pool:
         job = BalanceJob(PostgresBalances(pool), grace=GRACE)
         yield lambda after: job.run(datetime.now(UTC) + after)
-
-
-def emission(source: str, type_: str, time: datetime, data: object, order_id: str = "") -> Emission:
-    return Emission(
-        source=source,
-        type=type_,
-        id=str(uuid.uuid4()),
-        order_id=order_id,
-        data=msgspec.json.encode(data),
-        due=0,
-        time=time,
-    )
 
 
 def test_an_event_that_every_cloud_loses_is_missing_until_it_arrives(stack, publish, count):

@@ -25,8 +25,9 @@ from helios.model.dead_letters import (
 )
 from helios.model.erasure import needles
 from helios.model.events import Event, EventFilter, Key
-from helios.model.flows import PROBLEMS, Due, FlowFilter
+from helios.model.flows import PROBLEMS, Due, FlowFilter, ResolutionState
 from helios.model.paging import Page, decode_cursor, encode_cursor
+from helios.model.resolutions import Decision
 from helios.model.sources import UNKNOWN, Source
 from helios.model.stream import Consumer, Frame, Parked, StreamEvents, StreamFrame, StreamWindow
 from helios.ports.events import CachedKey
@@ -61,6 +62,34 @@ class MemoryDedupeCache:
         """Does nothing; there are no resources to release."""
 
 
+class StoredResolution(msgspec.Struct, frozen=True, kw_only=True):
+    """What people did about a flow instance.
+
+    Attributes:
+        decision: what they decided.
+        decided_in: the action that decided.
+        version: the version of the instance for which the decision holds.
+        assignee: who works on it.
+        action: the last action.
+        changed_at: the time of the last action.
+        changed_by: the actor of the last action.
+    """
+
+    decision: Decision | None = None
+    decided_in: int | None = None
+    version: int | None = None
+    assignee: str | None = None
+    action: int
+    changed_at: datetime
+    changed_by: str
+
+    def state(self, record: FlowRecord) -> ResolutionState:
+        """What is shown of it: a decision ends with a later version of the instance."""
+        if self.version is not None and self.version < record.version:
+            return "reopened"
+        return self.decision or "unresolved"
+
+
 class _State(msgspec.Struct):
     events: dict[Key, Event] = {}
     counts: dict[CountKey, Count] = {}
@@ -84,6 +113,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._state = _State()
+        self.resolutions: dict[FlowKey, StoredResolution] = {}
         self._lock = threading.RLock()
         self.consumers: dict[str, int] = {}
         self.seen_at: dict[str, datetime] = {}
@@ -307,7 +337,11 @@ class MemoryStore:
         """Flow instances, newest ``opened_at`` first."""
         position = decode_cursor(after, tuple[datetime, str, str]) if after else None
         records = sorted(
-            (record for record in self._state.flows.values() if _matches_flow(record, where)),
+            (
+                record
+                for record in self._state.flows.values()
+                if _matches_flow(record, where) and _matches_resolution(record, where, self.resolutions)
+            ),
             key=_opening,
             reverse=True,
         )
@@ -800,6 +834,13 @@ def _matches_flow(record: FlowRecord, where: FlowFilter) -> bool:
         and (where.cause is None or where.cause in record.causes)
         and (where.since is None or record.opened_at >= where.since)
         and (where.until is None or record.opened_at < where.until)
+    )
+
+
+def _matches_resolution(record: FlowRecord, where: FlowFilter, resolutions: Mapping[FlowKey, StoredResolution]) -> bool:
+    row = resolutions.get(record.identity)
+    return (not where.resolution or (row.state(record) if row else "unresolved") in where.resolution) and (
+        where.assignee is None or (row is not None and row.assignee == where.assignee)
     )
 
 

@@ -1,16 +1,15 @@
 """A log that has gone quiet, and a new declaration that takes up the state of the old one."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from helios.messages import encode_rules
+from helios.messages import encode_erasure, encode_rules
 from helios.model.flow_versions import InForce
 from helios.processes.process import ServiceFailed
+from helios.services.heartbeat import BEAT_SECONDS
 from local.servers.apache_flink.job import submit
 from tests.fixtures.flink import Stage
 from tests.support.instances import sent
@@ -57,30 +56,15 @@ def leg(name: str, order: str, at: datetime):
     return sent("eventbridge", LEGS[name], data, id_=f"{order}/{name}", received_at=at, happened_at=at - SECOND)
 
 
-@contextmanager
-def clock(stage: Stage) -> Iterator[None]:
-    """Heartbeats once a second, as the projector appends them."""
-    stop = threading.Event()
-
-    def beat() -> None:
-        while not stop.wait(1):
-            stage.heartbeat(datetime.now(UTC))
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
 def test_a_missing_leg_is_reported_on_a_log_that_has_gone_quiet(stage, tmp_path):
+    """The deadline is 5 s after the leg. The last heartbeat of the 10 s after that suffices, in the log's time."""
+    start = datetime.now(UTC) - timedelta(hours=1)
     stage.start(flows=declare(tmp_path / "flows.toml", "order", "payment", window=3, grace=2))
-    with clock(stage):
-        stage.append([leg("order", "A", datetime.now(UTC))])
-        stage.results.wait(lambda results: ("order", "A") in results.records())
-        stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
+    stage.append([leg("order", "A", start)])
+    stage.heartbeat(start + 4 * SECOND)
+    stage.results.wait(lambda results: ("order", "A") in results.records())
+    stage.heartbeat(start + 5 * SECOND + (10 - BEAT_SECONDS) * SECOND)
+    stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
     assert [record.status for record in stage.results.verdicts["order", "A"]] == ["open", "incomplete"]
 
 
@@ -131,6 +115,30 @@ def test_an_approved_version_takes_effect_without_a_restart_and_survives_one(sta
     stage.wait_judged()
     stage.results.wait(lambda results: len(results.events) == 6)
     assert ("refund", "gone") not in stage.results.records()
+
+
+def test_the_state_forgets_what_was_erased(stage, tmp_path):
+    """A leg that arrives afterwards is judged alone, and the erased event is no evidence when it is delivered again."""
+    stage.start(flows=declare(tmp_path / "flows.toml", "order", "payment"))
+    start = datetime.now(UTC) - timedelta(hours=1)
+    orders = {name: leg("order", name, start) for name in ("erased", "other")}
+    stage.append(list(orders.values()))
+    stage.results.wait(lambda results: len(results.records()) == 2)
+    (event,) = (event for event in stage.results.events if event.id == "erased/order")
+
+    at = start + 5 * SECOND
+    stage.append_value(encode_erasure([event.key], [("order", "erased")])[1], at=at)
+    stage.heartbeat(start + 15 * SECOND)
+    stage.wait_judged()
+    late = start + 20 * SECOND
+    stage.append([replace(orders["erased"], received_at=late)])
+    stage.append([leg("payment", name, late) for name in orders])
+    stage.heartbeat(start + LATER)
+    stage.results.wait(
+        lambda results: [results.records()["order", name].status for name in orders] == ["incomplete", "matched"]
+    )
+    erased = stage.results.records()["order", "erased"].evidence_set
+    assert [item.leg for item in erased.items] == ["payment"]
 
 
 def test_the_job_runs_in_a_cluster_of_its_own_process(stage, tmp_path):

@@ -358,6 +358,29 @@ def test_steps_are_read_from_a_csv_file(helios, disagreement, tmp_path):
     assert (resolution["state"], resolution["reason"], resolution["assignee"]) == ("written_off", "=lost", "lee")
 
 
+def test_a_csv_file_is_read_whole_or_not_at_all(helios, disagreement, tmp_path):
+    file = tmp_path / "steps.csv"
+    file.write_text("flow,key,step,text\norder,ORD-1,accept,small\norder,ORD-9,write_off,lost\n")
+
+    refused = helios("resolutions", "import", str(file))
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "helios: 422: instances has no flow instance order/ORD-9\n"
+    assert helios("resolutions", "list", "--json").stdout == ""
+
+
+def test_the_same_csv_file_twice_leaves_the_same_state(helios, disagreement, tmp_path):
+    file = tmp_path / "steps.csv"
+    file.write_text("flow,key,step,text\n" + "order,ORD-1,accept,small\n" * 2)
+
+    for number in (1, 2):
+        assert helios("resolutions", "import", str(file)).returncode == 0
+        steps = [json.loads(line) for line in helios("resolutions", "list", "--json").stdout.splitlines()]
+        assert [(step["step"], step["instances"]) for step in steps] == [("accept", 1)] * number
+        (row,) = helios("flows", "--json").stdout.splitlines()
+        assert json.loads(row)["resolution"]["state"] == "accepted"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -383,6 +406,15 @@ def test_a_wrong_resolution_is_an_error_in_words(helios, disagreement, arguments
         ("flow,key,step\norder,ORD-1\n", ":2: the line has another number of columns"),
         ("flow,key,step\n", " has no rows below its line of names: flow, key, step, text, assignee"),
         ("key,step\nORD-1,reopen\n", ":2: Object missing required field `flow`"),
+        ("flow,key,step\norder,ORD-1,reopen\norder,ORD-1,accept\n", ":3: text is missing: accept needs a text"),
+        (
+            "flow,key,step,assignee\norder,ORD-1,reopen,lee\n",
+            ":2: assignee applies to the step assign only",
+        ),
+        (
+            f"flow,key,step,text\norder,ORD-1,note,{'x' * 2001}\n",
+            ":2: Expected `str` of length <= 2000 - at `$.text`",
+        ),
     ],
 )
 def test_a_wrong_line_of_a_csv_file_is_named_and_nothing_is_changed(helios, disagreement, tmp_path, text, message):

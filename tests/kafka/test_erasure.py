@@ -4,12 +4,14 @@ import base64
 import json
 import subprocess
 import sys
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # it is in its documentation
     AdminClient,
     AlterConfigOpType,
@@ -23,7 +25,7 @@ from helios.adapters.kafka import KafkaSink
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.messages import topics
+from helios.messages import ErasureMessage, topics
 from helios.processes.process import scrubbed_environment
 from helios.services.ingest import ingest
 from helios.services.sink import KAFKA, sink
@@ -165,6 +167,10 @@ def test_a_receipt_names_what_the_log_still_has_and_a_scan_finds_it(
     }
     assert receipt["removed"]["log"] == 1
     assert tombstones(brokers, names.verdicts) == {record_key: 2}
+    assert {part for each in erasures(brokers, names.deliveries) for part in (each.events, each.instances) if part} == {
+        (("aws", "shop.orders/123456789012/eu-central-1", "1"),),
+        (("order", ADAS_ORDER),),
+    }
 
     file = tmp_path / "receipt.json"
     file.write_text(json.dumps(receipt))
@@ -181,17 +187,27 @@ def test_a_receipt_names_what_the_log_still_has_and_a_scan_finds_it(
 
 def tombstones(brokers, topic) -> dict[str, int]:
     """The number of messages without a value, by key."""
+    return Counter(bytes(each.key() or b"").decode() for each in messages_of(brokers, topic) if each.value() is None)
+
+
+def erasures(brokers, topic) -> list[ErasureMessage]:
+    """What the messages to the job say was erased."""
+    values = [bytes(each.value() or b"") for each in messages_of(brokers, topic)]
+    return [msgspec.json.decode(value, type=ErasureMessage) for value in values if b'"erasure"' in value]
+
+
+def messages_of(brokers, topic) -> list[Message]:
+    """All messages of two partitions."""
     with closing(consumer_of(brokers)) as consumer:
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in range(2)])
-        found: dict[str, int] = {}
+        found: list[Message] = []
         ended: set[int | None] = set()
         while len(ended) < 2:
             for message in consumer.consume(100, timeout=1):
                 if message.error():
                     ended.add(message.partition())
-                elif message.value() is None:
-                    name = bytes(message.key() or b"").decode()
-                    found[name] = found.get(name, 0) + 1
+                else:
+                    found.append(message)
     return found
 
 

@@ -48,3 +48,14 @@ def test_a_loss_is_reported_with_its_cloud_and_fails_the_run():
     total, by_cloud = text.splitlines()[-2:]
     assert total.split()[:2] == ["3", "lost"]
     assert by_cloud.split() == ["3", "of", "them", "accepted", "by", "aws"]
+
+
+def test_an_event_that_its_cloud_holds_is_not_lost_and_makes_up_for_no_loss_once_it_is_brought_back():
+    sent = {"aws": Sent(sent=4, accepted=4, undelivered=1, failed=0)}
+    run = TrafficSummary(total=sent["aws"], sources=sent)
+    text, complete = report(run, {"aws": Counts(stored=3)})
+
+    assert complete
+    assert "1  undelivered" in text
+    assert lost(run, {"aws": Counts(stored=4, brought_back=1)}) == {}
+    assert lost(run, {"aws": Counts(stored=3, brought_back=1)}) == {"aws": 1}

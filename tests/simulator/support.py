@@ -12,7 +12,16 @@ START = datetime(2025, 11, 26, 12, tzinfo=UTC)
 
 
 def planner(
-    *, seed=1, via="webhook", sources=BUILT_IN, error_rate=0.05, jitter=1.5, lateness=5.0, varied=0.0, lost=False
+    *,
+    seed=1,
+    via="webhook",
+    sources=BUILT_IN,
+    error_rate=0.05,
+    jitter=1.5,
+    lateness=5.0,
+    varied=0.0,
+    lost=False,
+    undelivered="",
 ) -> Planner:
     return Planner(
         seed=seed,
@@ -24,6 +33,7 @@ def planner(
         lateness=lateness,
         varied=varied,
         lost=lost,
+        undelivered=undelivered,
     )
 
 

@@ -192,3 +192,18 @@ def test_each_cloud_sends_the_first_event_of_a_third_of_the_orders():
     shares = Counter(firsts.values())
 
     assert [shares[source] / shares.total() for source in BUILT_IN] == pytest.approx([1 / 3] * 3, abs=0.06)
+
+
+def test_most_missing_legs_are_published_with_the_mark_of_undelivered_events_if_the_run_says_so():
+    missing: list[Injection] = []
+    emissions = drain(schedule(most_orders=300, error_rate=1.0, undelivered="undelivered", missing=missing))
+    undelivered = [emission for emission in emissions if emission.is_undelivered]
+    kinds = {each.anomaly for each in injections(undelivered)}
+
+    assert kinds == {"missing"}
+    assert len(undelivered) > len([each for each in missing if "reason" not in each.details]) > 0
+    assert not {each.order_id for each in missing} & {each.order_id for each in undelivered}
+    for emission in undelivered:
+        data = msgspec.json.decode(emission.data)
+        assert (data["order_id"], data["undelivered"]) == (emission.order_id, True)
+    assert not any(b"undelivered" in emission.data for emission in emissions if not emission.is_undelivered)

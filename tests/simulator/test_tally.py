@@ -121,3 +121,15 @@ def test_manifests_are_no_traffic_but_must_be_accepted(tally, emission):
 
     tally.record_final(manifest, FAILED, latency=0.01)
     assert tally.wrong == 1
+
+
+def test_an_event_that_its_cloud_does_not_deliver_is_accepted_and_counted_apart(emission):
+    truth = Truth(None)
+    tally = Tally(truth, answered_by_helios=False)
+    inject(emission, "missing")
+    emission.is_undelivered = True
+    tally.record_sent(emission)
+    tally.record_final(emission, ACCEPTED, latency=0.01)
+    total = tally.summary(seconds=1, rate_asked=1, orders=1).total
+
+    assert (total.accepted, total.undelivered, truth.counts["missing"]) == (1, 1, 1)

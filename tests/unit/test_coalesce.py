@@ -15,6 +15,7 @@ from helios.services.batching import (
     MAX_BATCH,
     MAX_BATCH_BYTES,
     MAX_WAITING_BYTES,
+    MIN_REQUESTS_TO_HALVE,
     RESERVED_BYTES,
     SLICE,
     SLICE_BYTES,
@@ -76,6 +77,57 @@ def test_the_next_batch_begins_when_as_many_requests_wait_as_the_last_one_had(in
 
     asyncio.run(asyncio.wait_for(run(), 40))
     assert [len(batch) for batch in ingest.batches] == [1, 2, 2]
+
+
+def test_many_requests_are_stored_in_two_halves_at_once():
+    together = threading.Barrier(2, timeout=10)  # breaks, and fails the requests, if one half waits for the other
+    sizes = []
+
+    def ingest(deliveries: Sequence[Delivery]) -> list[Outcome]:
+        together.wait()
+        sizes.append(len(deliveries))
+        return [Outcome(status="stored") for _ in deliveries]
+
+    async def run() -> None:
+        coalescer = Coalescer(ingest, timeout_seconds=20, at_once=2)
+        await asyncio.gather(*(coalescer.submit([eventbridge(str(number))]) for number in range(MIN_REQUESTS_TO_HALVE)))
+        coalescer.close()
+
+    asyncio.run(run())
+    assert sizes == [MIN_REQUESTS_TO_HALVE // 2] * 2
+
+
+def test_few_requests_wait_for_the_batch_in_progress(ingest):
+    """A batch of their own would cost more than the wait."""
+    coalescer = Coalescer(ingest, timeout_seconds=10, at_once=2)
+    asyncio.run(submit_during_a_batch(coalescer, ingest, [[eventbridge(str(number))] for number in range(5)]))
+    coalescer.close()
+
+    assert [len(batch) for batch in ingest.batches] == [1, 4]
+
+
+def test_a_second_batch_stores_no_part_of_a_request_that_the_first_stores(ingest):
+    """The outcomes of a request have the order of its deliveries, and it is answered when all are stored."""
+    bodies = [str(number).encode() for number in range(2 * MAX_BATCH)]
+
+    def block_the_first(deliveries: Sequence[Delivery]) -> list[Outcome]:
+        if ingest.started.is_set():
+            return [Outcome(status="stored", reason=delivery.body.decode()) for delivery in deliveries]
+        return ingest(deliveries)
+
+    async def run() -> list[Outcome]:
+        coalescer = Coalescer(block_the_first, timeout_seconds=20, at_once=2)
+        large = asyncio.create_task(coalescer.submit([poison(body) for body in bodies]))
+        await asyncio.to_thread(ingest.started.wait, 10)
+        for _ in range(3):  # a batch of a large request and one of small ones take turns
+            await asyncio.gather(*(coalescer.submit([poison()]) for _ in range(MIN_REQUESTS_TO_HALVE)))
+        assert not large.done()
+        ingest.go.set()
+        outcomes = await large
+        coalescer.close()
+        return outcomes
+
+    assert [outcome.reason for outcome in asyncio.run(run())] == [body.decode() for body in bodies]
 
 
 def test_the_next_batch_begins_after_a_while_with_fewer_requests(ingest):

@@ -21,6 +21,7 @@ LOAD = cost.Workload(
     archive_days=365,
     archive_read_gb=10,
 )
+FLINK = msgspec.structs.replace(LOAD, engine="flink")
 
 
 def printed(capsys, *arguments: str) -> str:
@@ -51,10 +52,26 @@ def test_every_fact_has_a_source_and_is_used():
             return super().of(name, units)
 
     prices = Recorded()
-    cost.items(LOAD, prices)
+    cost.items(FLINK, prices)
     assert prices.used == prices.facts.keys()
     assert all(fact.source and fact.usd > 0 for fact in prices.facts.values())
     assert re.fullmatch(r"\d{4}-\d\d", prices.read)
+
+
+def test_the_engine_of_flink_adds_brokers_storage_and_processing_units():
+    def of(load: cost.Workload) -> dict[str, float]:
+        postgres = {item.what for item in cost.items(msgspec.structs.replace(load, engine="postgres"), cost.Prices())}
+        return {item.what: round(item.usd) for item in cost.items(load, cost.Prices()) if item.what not in postgres}
+
+    assert of(FLINK) == {
+        "log, 3 brokers": round(3 * 730 * 0.204),
+        "log, 653 GB of storage": 65,
+        "Flink, 1 + 1 processing units": round(2 * 730 * 0.11),
+        "Flink, 119 GB of state": 7,
+    }
+    large = of(msgspec.structs.replace(FLINK, events_per_second=10_000, retention_days=1))
+    assert {"log, 9 brokers", "Flink, 34 + 1 processing units", "Flink, 397 GB of state"} <= large.keys()
+    assert large["Flink, 397 GB of state"] == 0
 
 
 def test_a_watcher_of_a_thousand_events_a_second_costs_seventy_dollars():

@@ -28,17 +28,20 @@ from helios.messages import (
     decode_verdict,
     encode_count,
     encode_delivery,
+    encode_erasure,
     encode_heartbeat,
     encode_rules,
     encode_verdict,
 )
 from helios.model.counts import Count
 from helios.model.dead_letters import BEYOND_HORIZON
+from helios.model.events import ERASED, Event
 from helios.model.flow_versions import InForce
 from helios.reconciliation.declaration import shipped_text
 from helios.reconciliation.fold import MAX_DEFERRAL, Fold
 from helios.reconciliation.silence import LOOKBACK
 from helios.services.ingest import ingest
+from helios.services.reading import read
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
 from tests.fakes.store import MemoryStore
@@ -65,6 +68,8 @@ class Steps:
     def take(self, value: bytes) -> Effects:
         """Run a message of the log through all steps."""
         effects = self._read(value.decode(), NOON)
+        for key in effects.erased_events:
+            self.known[key] = self._identify(ERASED, None).known or ""
         if effects.identified:
             key, item = effects.identified
             effects = self._identify(item, self.known.get(key))
@@ -149,6 +154,37 @@ def test_a_version_does_not_replace_a_flow_of_the_file():
     rules = TaskRules([ORDER], file="flows.toml")
     rules.take(rules_message(1, order=shipped_text().replace('within = "0.01"', 'within = "100"')).decode())
     assert rules.fold.evaluators["order"].flow == ORDER
+
+
+def test_after_an_erasure_a_delivery_is_a_duplicate_and_no_evidence():
+    steps, delivery = Steps(), leg("order")
+    event = read(delivery).content
+    assert isinstance(event, Event)
+    steps.take(encode_delivery(delivery))
+    before = dict(steps.records)
+    effects = steps.take(encode_erasure([event.key], [("order", "ORD-1")])[1])
+    assert list(effects.erased_instances) == list(before) == ["order/ORD-1"]
+
+    for redelivered in (delivery, leg("order", amount=11)):
+        effects = steps.take(encode_delivery(redelivered))
+        assert (effects.event, list(effects.evidence), effects.dead_letter, effects.known) == (None, [], None, None)
+        assert effects.counted
+        assert decode_count(effects.counted[1]).duplicate == 1
+    assert steps.records == before
+    assert list(steps.known.values()) == [ERASED]
+
+
+def test_an_erased_record_has_only_evidence_that_was_received_afterwards():
+    steps = Steps()
+    for name, after in (("order", 0), ("payment", 5)):
+        steps.take(encode_delivery(leg(name, after=after)))
+    judge = Judge(FOLD, horizon=HORIZON)
+    (stored,) = steps.records.values()
+    left = judge.erase(stored, NOON + timedelta(seconds=5))
+    assert left is not None
+    assert [item.leg for item in left.evidence_set.items] == ["payment"]
+    assert left.version == decode_verdict(stored).version + 1
+    assert judge.erase(stored, NOON + timedelta(seconds=6)) is None
 
 
 def test_evidence_by_later_rules_waits_for_them():

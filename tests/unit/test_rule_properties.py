@@ -11,18 +11,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
+from msgspec.structs import fields, replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import Delivery, EventFilter
 from helios.model.flows import FlowFilter, FlowInstance
 from helios.normalise import normalise
-from helios.reconciliation.declaration import Flow
+from helios.reconciliation.declaration import Flow, load
 from helios.reconciliation.evaluate import AFTER, BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
 from helios.reconciliation.fold import Fold, Transition, decode_record, encode_record
+from helios.reconciliation.leg import Leg
 from helios.reconciliation.preview import preview
 from helios.reconciliation.record import FlowKey, FlowRecord, differences, to_instance
+from helios.reconciliation.rule import Rule
 from helios.reconciliation.timeline import timeline
 from helios.services.ingest import ingest
 from helios.services.recompute import recompute
@@ -36,10 +38,82 @@ from tests.support.rule_examples import example_flows, part
 LATER = NOON + timedelta(hours=1)
 MOMENTS = (0.0, 1.0, 2.0, 3.0, 31.0, 89.0, 120.0)
 SETTINGS = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-TITLES = ("parcels", "refunds", "instalments", "currencies", "sequences", "overflowing")
+TITLES = ("parcels", "refunds", "instalments", "currencies", "sequences", "overflowing", "others")
+
+OTHERS = """
+[[flow]]
+name = "others"
+key = "order_id"
+window_seconds = 30
+grace_seconds = 60
+
+[[flow.leg]]
+name = "order"
+source = "aws"
+type = "OrderPlaced"
+currency = "currency"
+
+[[flow.leg]]
+name = "cancellation"
+source = "aws"
+type = "ParcelsCancelled"
+optional = true
+many = true
+id = "cancellation_id"
+
+[[flow.leg]]
+name = "shipment"
+type = "ParcelShipped"
+many = true
+id = "parcel.number"
+at_least = "order.parcels - count(cancellation)"
+at_most = "order.parcels"
+
+[[flow.leg]]
+name = "payment"
+source = "gcp"
+type = "InstalmentPaid"
+currency = "currency"
+many = true
+id = "payment_id"
+
+[[flow.leg]]
+name = "reading"
+type = "MeterRead"
+many = true
+id = "reading_id"
+
+[[flow.rule]]
+equal = ["count(shipment) + count(cancellation)", "order.parcels"]
+
+[[flow.rule]]
+at_least = ["(order.amount + 1) - 1", "sum(payment.amount)"]
+in_currency = "EUR"
+
+[[flow.rule]]
+equal = ["order.currency", "payment.currency"]
+unless = ["cancellation"]
+
+[[flow.rule]]
+sequence = "reading.number"
+
+[[rate]]
+currency = "USD"
+to = "EUR"
+rate = "0.9"
+
+[[rate]]
+currency = "USD"
+to = "EUR"
+rate = "1.1"
+since = 2025-11-26
+"""
+"""What the examples of the documentation do not show: together, all flows have every kind of rule and leg."""
 
 with TemporaryDirectory() as _folder:
     FLOWS = example_flows(Path(_folder))
+    (Path(_folder) / "others.toml").write_text(OTHERS)
+    (FLOWS["others"],) = load(str(Path(_folder) / "others.toml"))
 # Few pieces of evidence are stored of this leg, so that examples overflow.
 FLOWS["overflowing"] = replace(
     FLOWS["parcels"],
@@ -155,6 +229,53 @@ def ingested(flow: Flow, deliveries: Sequence[Delivery], cut_at: set[int], *, sw
 
 cuts = st.sets(st.integers(1, 30), max_size=6)
 randoms = st.randoms(use_true_random=False)
+
+
+def used(structs: Sequence[Leg] | Sequence[Rule]) -> set[str]:
+    """The attributes that at least one of the structs sets."""
+    return {
+        field.name
+        for struct in structs
+        for field in fields(struct)
+        if getattr(struct, field.name) not in (field.default, None)
+    }
+
+
+def test_the_flows_have_every_kind_of_rule_and_leg():
+    rules = [rule for flow in FLOWS.values() for rule in flow.rule]
+    legs = [leg for flow in FLOWS.values() for leg in flow.leg]
+    assert used(rules) == set(Rule.__struct_fields__)
+    assert used(legs) == set(Leg.__struct_fields__) - {"verb"}  # a word for the text of issues
+
+    bounds = {name for leg in legs for name in ("at_least", "at_most", "count") if isinstance(getattr(leg, name), str)}
+    assert bounds == {"at_least", "at_most", "count"}
+    assert {rule.is_relative for rule in rules if rule.within} == {True, False}
+    assert {"." in rule.in_currency for rule in rules if rule.in_currency} == {True, False}
+    expressions = " ".join(text for rule in rules if rule.comparison for text in rule.comparison[1])
+    for part_of_grammar in ("sum(", "count(", "min(", "max(", " + ", " - ", "(order"):
+        assert part_of_grammar in expressions
+    assert any(rate.since for flow in FLOWS.values() for rate in flow.rate)
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_the_deliveries_keep_and_break_every_rule(title):
+    """Otherwise the properties would say nothing about a rule."""
+    flow = FLOWS[title]
+    evaluators = [FlowEvaluator(replace(flow, rule=(rule,))) for rule in flow.rule]
+    reached: set[tuple[int, bool]] = set()
+
+    @settings(SETTINGS, max_examples=100)
+    @given(chosen=deliveries_of(flow, max_size=14))
+    def evaluate(chosen: list[Delivery]) -> None:
+        evidence_set = evaluators[0].merge(sets_of(flow, chosen))
+        for number, evaluator in enumerate(evaluators):
+            verdict = evaluator.verdict(evidence_set, now=AFTER)
+            broken = any(issue.kind in {"mismatch", "out_of_order", "gap"} for issue in verdict.issues)
+            if broken or verdict.status in {"matched", "matched_late"}:
+                reached.add((number, broken))
+
+    evaluate()
+    assert reached == {(number, broken) for number in range(len(flow.rule)) for broken in (True, False)}
 
 
 @pytest.mark.parametrize("title", TITLES)

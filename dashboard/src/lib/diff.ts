@@ -7,7 +7,7 @@ export interface DiffLine {
 
 /** The lines of both texts: a longest common subsequence stays, the others are removed or added. */
 export function diffOf(before: string, after: string): DiffLine[] {
-  const [one, other] = [before.split("\n"), after.split("\n")];
+  const [one, other] = [linesOf(before), linesOf(after)];
   const lengths = commonLengths(one, other);
   const at = (row: number, column: number): number => lengths[row]?.[column] ?? 0;
   const lines: DiffLine[] = [];
@@ -28,6 +28,9 @@ export function diffOf(before: string, after: string): DiffLine[] {
   }
   return lines;
 }
+
+/** An empty text has no line: all of the other one is added or removed. */
+const linesOf = (text: string): string[] => (text === "" ? [] : text.split("\n"));
 
 /** By place in both texts, how many lines the rests have in common. */
 function commonLengths(one: readonly string[], other: readonly string[]): Uint32Array[] {

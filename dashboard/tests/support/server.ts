@@ -133,10 +133,11 @@ export class TestServer {
   }
 
   /** The orders of an incident, or the incident after an action. */
-  private answerIncident(id: number, what: string | undefined): [number, unknown] {
+  private answerIncident(id: number, what: string | undefined, body: string): [number, unknown] {
     if (what === "instances") return [200, { items: this.flows, next_cursor: null }];
-    if (what !== "acknowledge") return [404, { detail: "unknown" }];
-    this.incidents = this.incidents.map((one) => (one.id === id ? { ...one, acknowledged_by: "kim" } : one));
+    if (what !== "acknowledge" && what !== "assign") return [404, { detail: "unknown" }];
+    const change = what === "assign" ? (JSON.parse(body) as Schemas["Assign"]) : { acknowledged_by: "kim" };
+    this.incidents = this.incidents.map((one) => (one.id === id ? { ...one, ...change } : one));
     return [200, this.incidents.find((one) => one.id === id)];
   }
 
@@ -146,11 +147,11 @@ export class TestServer {
       this.resolutions.answer(method, url, body, this.flows) ??
       this.rules.answer(method, url, body) ??
       this.recoveries.answer(method, url, body, this.flows) ??
-      this.find(url)
+      this.find(url, body)
     );
   }
 
-  private find({ pathname, searchParams }: URL): [number, unknown] {
+  private find({ pathname, searchParams }: URL, body: string): [number, unknown] {
     if (this.broken.has(pathname)) return [503, { detail: "The database is away" }];
     switch (pathname) {
       case "/api/v1/ws/tickets": {
@@ -189,7 +190,7 @@ export class TestServer {
         return [200, this.declarations];
       default: {
         const [, incident, what] = /^\/api\/v1\/incidents\/(\d+)\/(\w+)$/.exec(pathname) ?? [];
-        if (incident) return this.answerIncident(Number(incident), what);
+        if (incident) return this.answerIncident(Number(incident), what, body);
         const flow = this.flows.find((one) => pathname === `/api/v1/flows/${one.flow}/${one.key}`);
         if (flow) return [200, { ...details(flow), events: this.events.filter((one) => one.order_id === flow.key) }];
         const producer = searchParams.get("producer") ?? "";

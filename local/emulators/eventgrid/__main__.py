@@ -11,6 +11,7 @@ from aiohttp import web
 
 from helios import logs
 from helios.processes.ports import HOST
+from local.emulators import undeliverable
 from local.emulators.eventgrid import retry, tls
 from local.emulators.eventgrid.emulator import Emulator, Options
 from local.emulators.eventgrid.server import application
@@ -33,6 +34,7 @@ def main() -> None:
         scale=arguments.time_scale,
         response_seconds=arguments.response_seconds,
         concurrency=arguments.concurrency,
+        undeliverable=arguments.undeliverable,
     )
     log.info("Event Grid emulator", extra=options._asdict())
     with contextlib.suppress(asyncio.CancelledError):
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "--response-seconds", type=float, default=retry.RESPONSE_SECONDS, help="how long an endpoint has to answer"
     )
     parser.add_argument("--concurrency", type=int, default=16, help="most requests at a time per subscription")
+    undeliverable.add_option(parser)
     request_filter.add_option(parser)
     return parser
 

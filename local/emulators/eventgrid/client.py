@@ -9,9 +9,12 @@ import os
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
+
+from local.emulators.eventgrid import dead_letters
+from local.stack.config import DEAD_LETTERS
 
 _SECONDS = 90
 """Longer than the handshake with an endpoint that never answers."""
@@ -73,6 +76,16 @@ def topic_url(url: str, topic: str) -> str:
     return f"{url}/topics/{topic}/api/events"
 
 
+def dead_letters_url(url: str, topic: str) -> str:
+    """The URL of the container of dead letters of the demo's subscription of a topic."""
+    return f"{url}{dead_letters.PATH}/{topic}{DEAD_LETTERS}"
+
+
+def dead_letters_signature(key: str) -> str:
+    """The shared access signature with which the emulator lets a client read dead letters: a key of a topic."""
+    return f"sig={quote(key, safe='')}"
+
+
 def status(url: str) -> dict[str, Any]:
     """The emulator's counts by topic."""
     topics: dict[str, Any] = call(url, "GET", "/status")["topics"]
@@ -121,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         subscription=f"{options.topic}-function",
         endpoint_url=options.endpoint_url,
         max_events_per_batch=MAX_EVENTS_PER_BATCH,
-        dead_letter_container=f"{options.topic}-dead-letters",
+        dead_letter_container=f"{options.topic}{DEAD_LETTERS}",
     )
 
 

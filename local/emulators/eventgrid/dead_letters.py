@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -12,6 +12,9 @@ from msgspec import Raw
 from local.emulators.eventgrid import schemas
 from local.emulators.eventgrid.schemas import Event
 from local.emulators.eventgrid.subscription import Subscription
+
+PATH: Final = "/dead-letters"
+"""Where the server shows the files as containers: the name of the storage account, as in Azure's own emulator."""
 
 
 class Undeliverable(NamedTuple):

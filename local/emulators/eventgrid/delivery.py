@@ -5,6 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +17,7 @@ from local.emulators.eventgrid.entra import Entra
 from local.emulators.eventgrid.journal import PendingEvent, PendingEvents
 from local.emulators.eventgrid.schemas import Event
 from local.emulators.eventgrid.subscription import Subscription
+from local.emulators.undeliverable import is_undeliverable
 
 _KILOBYTE = 1024
 _DRAIN_SECONDS = 2
@@ -87,6 +89,7 @@ class Deliverer:
         dead_letter_folder: Path,
         concurrency: int,
         scale: float,
+        undeliverable: str = "",
     ) -> None:
         """Describe the deliveries; ``start`` starts them.
 
@@ -99,6 +102,7 @@ class Deliverer:
             dead_letter_folder: the folder for dead letters.
             concurrency: the largest number of concurrent requests.
             scale: factor on the waits and on the time to live.
+            undeliverable: the field that marks events which can't be delivered; empty for none.
         """
         self.subscription = subscription
         self.counts = Counts(recovered=len(pending_events.events))
@@ -109,6 +113,7 @@ class Deliverer:
         self._entra = entra
         self._dead_letter_folder = dead_letter_folder
         self._scale = scale
+        self._undeliverable = undeliverable
         self._ready = deque(Item(pending, _decode(pending.event)) for pending in pending_events.events.values())
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(concurrency)
@@ -180,7 +185,7 @@ class Deliverer:
         return batch
 
     async def _post(self, batch: list[Item]) -> None:
-        batch = self._without_expired(batch)
+        batch = self._without_undeliverable(self._without_expired(batch))
         if not batch:
             return
         subscription, first = self.subscription, batch[0]
@@ -220,6 +225,13 @@ class Deliverer:
         if expired := [(item, give_up) for item, give_up in checked if give_up]:
             self._give_up([item for item, _ in expired], expired[0][1])
         return [item for item, give_up in checked if not give_up]
+
+    def _without_undeliverable(self, batch: list[Item]) -> list[Item]:
+        """The others; the undeliverable ones fail as if the endpoint had refused them: Event Grid does not retry."""
+        refused = [item for item in batch if is_undeliverable(bytes(item.event.get("data", b"")), self._undeliverable)]
+        if refused:
+            self._failed(refused, HTTPStatus.FORBIDDEN, retry.outcome(HTTPStatus.FORBIDDEN))
+        return [item for item in batch if item not in refused]
 
     def _failed(self, batch: list[Item], status: int | None, outcome: str) -> None:
         now = time.time()

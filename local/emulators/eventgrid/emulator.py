@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 
 from local.emulators.eventgrid import handshake, keys, retry, schemas
+from local.emulators.eventgrid.blobs import Blobs
 from local.emulators.eventgrid.delivery import Deliverer
 from local.emulators.eventgrid.entra import Entra
 from local.emulators.eventgrid.errors import Refused
@@ -35,6 +36,7 @@ class Options(NamedTuple):
         scale: factor on every wait of Event Grid's schedule, and on the time to live.
         response_seconds: how long an endpoint has to answer.
         concurrency: the largest number of concurrent requests per subscription.
+        undeliverable: the field that marks events which can't be delivered; empty for none.
     """
 
     url: str
@@ -43,6 +45,7 @@ class Options(NamedTuple):
     scale: float = 1.0
     response_seconds: float = retry.RESPONSE_SECONDS
     concurrency: int = 16
+    undeliverable: str = ""
 
 
 class Emulator:
@@ -163,6 +166,17 @@ class Emulator:
         """A topic's two keys. Raises Refused, 404."""
         topic = self._topic(name).topic
         return {"key1": topic.key1, "key2": topic.key2}
+
+    def dead_letters(self, signature: str) -> Blobs:
+        """The dead letters, for a client with this signature.
+
+        Raises:
+            Refused: 403, the signature is no key of a topic.
+        """
+        known = [key for running in self._topics.values() for key in (running.topic.key1, running.topic.key2)]
+        if not any(secrets.compare_digest(signature.encode(), key.encode()) for key in known):
+            raise Refused(HTTPStatus.FORBIDDEN, "The signature is not valid.", code="AuthorizationFailure")
+        return Blobs(self._options.dead_letters)
 
     async def delete_topic(self, name: str) -> None:
         """Delete a topic with its subscriptions. Raises Refused, 404."""
@@ -306,6 +320,7 @@ class Emulator:
             entra=self.entra,
             dead_letter_folder=self._options.dead_letters,
             concurrency=self._options.concurrency,
+            undeliverable=self._options.undeliverable,
             scale=self._options.scale,
         )
         subscription.deliverer.start()

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
+from local.emulators.eventgrid import blobs, dead_letters
 from local.emulators.eventgrid.emulator import Emulator
 from local.emulators.eventgrid.errors import Refused
 from local.emulators.eventgrid.schemas import MAX_REQUEST_BYTES, too_large
@@ -63,6 +64,8 @@ def application(emulator: Emulator, rule: RequestFilter = LOOPBACK_ONLY) -> web.
             web.get(_SUBSCRIPTION, routes.get_subscription),
             web.delete(_SUBSCRIPTION, routes.delete_subscription),
             web.get(f"{_SUBSCRIPTION}/validate", routes.validate),
+            web.get(f"{dead_letters.PATH}/{{container:[a-z0-9-]+}}", routes.list_dead_letters),
+            web.get(f"{dead_letters.PATH}/{{container:[a-z0-9-]+}}/{{blob:.+}}", routes.get_dead_letters),
             web.get("/{tenant}/discovery/v2.0/keys", routes.entra_keys),
             web.get("/health", routes.health),
             web.get("/status", routes.status),
@@ -129,6 +132,22 @@ class _Routes:
     async def validate(self, request: web.Request) -> web.Response:
         self._emulator.validate(*_names(request), request.query.get("id", ""))
         return web.Response(text="Webhook successfully validated as a subscription endpoint")
+
+    async def list_dead_letters(self, request: web.Request) -> web.Response:
+        found = self._dead_letters(request).listing(
+            request.match_info["container"],
+            prefix=request.query.get("prefix", ""),
+            marker=request.query.get("marker", ""),
+            most=min(int(request.query.get("maxresults", blobs.MAX_RESULTS)), blobs.MAX_RESULTS),
+        )
+        return web.Response(text=found, content_type="application/xml")
+
+    async def get_dead_letters(self, request: web.Request) -> web.Response:
+        range_ = request.headers.get("x-ms-range") or request.headers.get("Range")
+        return self._dead_letters(request).get(request.match_info["container"], request.match_info["blob"], range_)
+
+    def _dead_letters(self, request: web.Request) -> blobs.Blobs:
+        return self._emulator.dead_letters(request.query.get("sig", ""))
 
     async def entra_keys(self, _request: web.Request) -> web.Response:
         return _json(self._emulator.entra.keys)

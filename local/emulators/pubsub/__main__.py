@@ -9,6 +9,7 @@ from pathlib import Path
 
 from helios import logs
 from helios.processes.ports import HOST
+from local.emulators import undeliverable
 from local.emulators.pubsub.server import serve
 from local.stack import request_filter
 from local.stack.request_filter import RequestFilter
@@ -27,6 +28,7 @@ def main() -> None:
         "--host", default=HOST, help="the address to listen on (default %(default)s: this machine only)"
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of topics, subscriptions, pending messages")
+    undeliverable.add_option(parser)
     request_filter.add_option(parser)
     options = parser.parse_args()
     logs.configure("INFO")
@@ -44,6 +46,7 @@ async def _serve_until_signal(options: argparse.Namespace) -> None:
             data=options.data.absolute(),
             host=options.host,
             rule=RequestFilter(hosts=request_filter.hosts(options)),
+            undeliverable=options.undeliverable,
         )
     )
     loop = asyncio.get_running_loop()

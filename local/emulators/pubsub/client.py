@@ -12,6 +12,8 @@ from google.api_core.exceptions import AlreadyExists
 from google.cloud import pubsub_v1
 from google.pubsub_v1 import types
 
+from local.stack.config import DEAD_LETTERS
+
 EVENTARC_MODE = "__GCP_CloudEventsMode=CUSTOM_PUBSUB_projects"
 """The query parameter that Eventarc adds to the URL of a function, so that Pub/Sub delivers CloudEvents."""
 
@@ -92,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         push_endpoint=f"{options.function_url}?{EVENTARC_MODE}",
         service_account=options.service_account,
         audience=options.function_url,
-        dead_letter_topic=f"{options.topic}-dead-letters",
+        dead_letter_topic=f"{options.topic}{DEAD_LETTERS}",
     )
 
 

@@ -17,6 +17,7 @@ from local.emulators.pubsub.post import Poster
 from local.emulators.pubsub.state import Subscriber
 from local.emulators.pubsub.subscription import Delivered
 from local.emulators.pubsub.tokens import Signer
+from local.emulators.undeliverable import is_undeliverable
 
 log = logging.getLogger("helios.local.pubsub")
 
@@ -45,9 +46,10 @@ MESSAGE_PUBLISHED = "google.cloud.pubsub.topic.v1.messagePublished"
 class Pushers:
     """One pusher for each subscription with an endpoint; follows created, changed and deleted subscriptions."""
 
-    def __init__(self, broker: Broker, signer: Signer) -> None:
+    def __init__(self, broker: Broker, signer: Signer, *, undeliverable: str = "") -> None:
         self._broker = broker
         self._signer = signer
+        self._undeliverable = undeliverable
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -73,7 +75,7 @@ class Pushers:
         for name in self._tasks.keys() - subscribers.keys():
             self._tasks.pop(name).cancel()
         for name in subscribers.keys() - self._tasks.keys():
-            pusher = _Pusher(self._broker, subscribers[name], self._signer, poster)
+            pusher = _Pusher(self._broker, subscribers[name], self._signer, poster, undeliverable=self._undeliverable)
             self._tasks[name] = asyncio.create_task(pusher.run(), name=f"push {name}")
             self._tasks[name].add_done_callback(partial(self._ended, name))
 
@@ -90,11 +92,14 @@ class Pushers:
 class _Pusher:
     """Delivers the messages of one subscription."""
 
-    def __init__(self, broker: Broker, subscriber: Subscriber, signer: Signer, poster: Poster) -> None:
+    def __init__(
+        self, broker: Broker, subscriber: Subscriber, signer: Signer, poster: Poster, *, undeliverable: str
+    ) -> None:
         self._broker = broker
         self._subscriber = subscriber
         self._signer = signer
         self._poster = poster
+        self._undeliverable = undeliverable
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -120,6 +125,9 @@ class _Pusher:
     async def _deliver(self, delivered: Delivered) -> None:
         # Raw protobuf: the client library's wrappers take more time than the request.
         wire = types.Subscription.pb(self._subscriber.wire)
+        if is_undeliverable(delivered.message.data, self._undeliverable):
+            self._broker.modify_deadline(wire.name, [delivered.ack_id], 0)
+            return
         body, headers = request(wire, delivered)
         if wire.push_config.oidc_token.service_account_email:
             token = self._signer.token(

@@ -27,7 +27,13 @@ _GRACE_SECONDS = 0.5
 
 
 async def serve(
-    *, port: int, http_port: int, data: Path, host: str = HOST, rule: RequestFilter = LOOPBACK_ONLY
+    *,
+    port: int,
+    http_port: int,
+    data: Path,
+    host: str = HOST,
+    rule: RequestFilter = LOOPBACK_ONLY,
+    undeliverable: str = "",
 ) -> None:
     """Serve until cancelled.
 
@@ -37,6 +43,7 @@ async def serve(
         data: the folder of the journal.
         host: the address to listen on; by default, only this machine can connect.
         rule: refuses requests of web pages over HTTP/1.1; a browser can't use gRPC.
+        undeliverable: the field that marks messages which can't be pushed; empty for none.
     """
     async with contextlib.AsyncExitStack() as stack:
         broker = Broker(data)
@@ -51,7 +58,7 @@ async def serve(
         await stack.enter_async_context(shared_port(host, port, grpc_port=grpc_port, rest=_protocols(api)))
         admin = await _started(_application(broker, signer, rule), stack)
         await web.TCPSite(admin, host, http_port).start()
-        await Pushers(broker, signer).run()
+        await Pushers(broker, signer, undeliverable=undeliverable).run()
 
 
 async def _grpc_server(broker: Broker, methods: list[Method]) -> tuple[grpc.aio.Server, int]:

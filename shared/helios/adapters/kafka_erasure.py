@@ -1,9 +1,9 @@
 """Erases from the log in Kafka, and scans it. Imported only where HELIOS_ENGINE is flink."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -11,12 +11,18 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 
 from helios.adapters.kafka_producer import OutMessage, ReliableProducer, client_properties, reason_of
 from helios.errors import Retryable
-from helios.messages import Topics
+from helios.messages import Topics, encode_erasure
 from helios.model.erasure import Outstanding, Selector, mentions, needles
+from helios.model.events import Key
 from helios.reconciliation.record import FlowKey
+
+T = TypeVar("T")
 
 STATE: Final = "state of the job"
 """The place of a receipt that no scan reads."""
+
+MESSAGE_KEYS: Final = 500
+"""How many events or instances one message says to erase."""
 
 READ_LIMIT: Final = 5_000
 NEVER_MS: Final = 2**63 - 1
@@ -56,20 +62,28 @@ class KafkaLogErasure:
         }
         self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
 
-    def erase(self, instances: Collection[FlowKey]) -> int:
-        """Write tombstones for the records of flow instances, and return the number of instances.
+    def erase(self, events: Collection[Key], instances: Collection[FlowKey]) -> int:
+        """Write tombstones for the records of flow instances, tell the job, and return the number of instances.
 
-        Each is written to every partition: which one has the record, the job has decided.
+        Each tombstone is written to every partition: which one has the record, the job has decided.
         """
+        if messages := [
+            *(encode_erasure(part, []) for part in _parts(sorted(events), MESSAGE_KEYS)),
+            *(encode_erasure([], part) for part in _parts(sorted(instances), MESSAGE_KEYS)),
+        ]:
+            self._append([OutMessage(self._names.deliveries, *message) for message in messages])
         if not instances:
             return 0
         topic = self._names.verdicts
         keys = [msgspec.json.encode({"key": "/".join(instance)}).decode() for instance in sorted(instances)]
         partitions = self._producer.partitions(topic)
         tombstones = [OutMessage(topic, key, None, partition=number) for key in keys for number in partitions]
-        if refused := self._producer.attempt(tombstones, time.monotonic() + self._timeout_seconds):
-            raise Retryable(f"Kafka refused {len(refused)} of {len(tombstones)} tombstones: {refused[0][1].str()}")
+        self._append(tombstones)
         return len(keys)
+
+    def _append(self, messages: Sequence[OutMessage]) -> None:
+        if refused := self._producer.attempt(messages, time.monotonic() + self._timeout_seconds):
+            raise Retryable(f"Kafka refused {len(refused)} of {len(messages)} messages: {refused[0][1].str()}")
 
     def outstanding(self, now: datetime) -> list[Outstanding]:
         """The topics and the state that still have what was written until now, and when they have forgotten it."""
@@ -163,3 +177,8 @@ def _milliseconds(settings: Mapping[str, str]) -> int | None:
 
 def _after(now: datetime, milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else now + timedelta(milliseconds=milliseconds)
+
+
+def _parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in parts of at most this size."""
+    return (items[first : first + size] for first in range(0, len(items), size))

@@ -61,6 +61,9 @@ from helios.services.views import Sources, View
 
 log = logging.getLogger("helios.api")
 
+MIN_CONNECTIONS_FOR_TWO_BATCHES = 4
+"""With fewer connections, two batches at the same time would leave too few for the relay and for requests."""
+
 STOP_SECONDS = 15.0
 """Longest wait for the replay batch in progress; an interrupted batch is sent again."""
 
@@ -108,6 +111,7 @@ def create_app(services: Services | None = None, *, reads_archive: bool = True) 
     coalescer = Coalescer(
         ingest,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
+        at_once=2 if services.settings.database_connections >= MIN_CONNECTIONS_FOR_TWO_BATCHES else 1,
     )
 
     targets = ConfiguredTargets(services.settings)

@@ -43,6 +43,20 @@ ARCHIVE_FILE_KB = 256_000
 """The largest file of the archive; each source has at least one file a day."""
 ARCHIVE_EVENTS_PER_SECOND = 20_000
 """Events that the job archives and reads back in a second on one vCPU: an assumption."""
+LOG_KB = 3.6
+"""What an event of 1 KB writes to Kafka before replication: its delivery, itself, and the record of an order of three
+legs that it changes (docs/scaling.md)."""
+LOG_REPLICAS = 3
+BROKER_KB_PER_SECOND = 15_000
+"""What a kafka.m7g.large writes in a second, replicas included: an assumption."""
+UNIT_EVENTS_PER_SECOND = 300
+"""Events that a processing unit judges with half of it left free: a core judged 600 in a trial of the process mode,
+which the service uses (docs/flink.md)."""
+UNIT_STATE_GB = 50
+"""Storage of the state that each processing unit has at no further charge."""
+STATE_KB = 0.46
+"""State of an event: its identity, and a third of an order of three legs: docs/scaling.md."""
+
 GLACIER_AFTER_DAYS = 30
 """When a file moves to Glacier Instant Retrieval: the default of infra/terraform/aws."""
 
@@ -68,6 +82,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
         retention_days: how long events are stored.
         archive_days: how long events are in the archive; 0: there is none.
         archive_read_gb: what queries read of the archive in a month, beyond the last 30 days.
+        engine: as HELIOS_ENGINE.
+        log_days: how long the log has its messages.
     """
 
     events_per_second: float
@@ -77,6 +93,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: float
     archive_days: float = 0
     archive_read_gb: float = 0
+    engine: str = "postgres"
+    log_days: float = 7
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -131,6 +149,22 @@ def _aws(load: Workload, prices: Prices) -> Iterator[Item]:
     yield Item("aws", "2 interface endpoints in 2 zones", prices.of("aws_endpoint_hour", 4 * HOURS))
     if load.archive_days:
         yield from _archive(load, prices)
+    if load.engine == "flink":
+        yield from _log(load, prices)
+
+
+def _log(load: Workload, prices: Prices) -> Iterator[Item]:
+    """The log on MSK, and the job on Managed Service for Apache Flink, which bills one more unit to coordinate it."""
+    written = load.events_per_second * LOG_KB * LOG_REPLICAS
+    brokers = LOG_REPLICAS * max(1, math.ceil(written / LOG_REPLICAS / BROKER_KB_PER_SECOND))
+    yield Item("aws", f"log, {brokers} brokers", prices.of("msk_broker_hour", brokers * HOURS))
+    gigabytes = written / 1e6 * 86_400 * load.log_days
+    yield Item("aws", f"log, {gigabytes:,.0f} GB of storage", prices.of("msk_gb_month", gigabytes))
+    units = max(1, math.ceil(load.events_per_second / UNIT_EVENTS_PER_SECOND))
+    yield Item("aws", f"Flink, {units} + 1 processing units", prices.of("flink_unit_hour", (units + 1) * HOURS))
+    state = load.events_per_second * STATE_KB / 1e6 * 86_400 * load.retention_days
+    beyond = max(0.0, state - units * UNIT_STATE_GB)
+    yield Item("aws", f"Flink, {state:,.0f} GB of state", prices.of("flink_gb_month", beyond))
 
 
 def _archive(load: Workload, prices: Prices) -> Iterator[Item]:
@@ -221,9 +255,14 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     cost.add_argument("--retention-days", type=float, default=30, help="how long events are stored (%(default)s)")
     cost.add_argument("--archive-days", type=float, default=0, help="how long events are in an archive on S3; 0: none")
     cost.add_argument("--archive-read-gb", type=float, default=0, help="what queries read of it a month (%(default)s)")
+    cost.add_argument("--engine", choices=("postgres", "flink"), default="postgres", help="HELIOS_ENGINE (%(default)s)")
+    cost.add_argument("--log-days", type=float, default=7, help="with flink: retention of the log (%(default)s)")
     cost.add_argument("--prices", action="store_true", help="print the price facts with their sources instead")
     format_options(cost)
     cost.set_defaults(run=_cost)
+
+
+_AMOUNTS = ("events_per_second", "watchers", "acu", "retention_days", "archive_days", "archive_read_gb", "log_days")
 
 
 def _cost(options: argparse.Namespace) -> None:
@@ -236,8 +275,10 @@ def _cost(options: argparse.Namespace) -> None:
         retention_days=options.retention_days,
         archive_days=options.archive_days,
         archive_read_gb=options.archive_read_gb,
+        engine=options.engine,
+        log_days=options.log_days,
     )
-    for name in ("events_per_second", "watchers", "acu", "retention_days", "archive_days", "archive_read_gb"):
+    for name in _AMOUNTS:
         if not 0 <= getattr(load, name) < float("inf"):
             raise ConfigurationError(f"--{name.replace('_', '-')} must be 0 or larger")
     if options.prices:

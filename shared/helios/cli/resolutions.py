@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from helios.cli.flows import client, common_options, positive_int
 from helios.cli.listing import add_filter, write_for_programs, write_rows
@@ -14,16 +15,19 @@ from helios.cli.terminal import note, unescaped, write_json, write_line
 from helios.cli.times import TIME_FORMAT, moment, utc_text
 from helios.client import Client
 from helios.errors import ConfigurationError, Rejected
-from helios.model.flows import ISSUE_KINDS, RESOLUTION_STATES, STATUSES
+from helios.model.flows import ISSUE_KINDS, RESOLUTION_STATES, STATUSES, Assignee
 from helios.model.resolutions import (
     MAX_INSTANCES,
     NEED_TEXT,
     STEPS,
+    FlowName,
+    InstanceKey,
     InstanceName,
     ResolutionAction,
     ResolutionFilter,
     ResolutionRequest,
     Step,
+    Text,
     Workload,
 )
 
@@ -101,7 +105,7 @@ def _take(options: argparse.Namespace) -> None:
         since=options.since,
         until=options.until,
     )
-    if options.keys and msgspec.structs.replace(where, flow=None) != ResolutionFilter():
+    if options.keys and replace(where, flow=None) != ResolutionFilter():
         raise ConfigurationError("resolutions takes keys or a filter, but not both")
     named = tuple(InstanceName(options.flow or "order", key) for key in options.keys)
     request = ResolutionRequest(
@@ -149,8 +153,12 @@ def _workload(options: argparse.Namespace) -> None:
 def _import(options: argparse.Namespace) -> None:
     """Sends one request for all rows with the same step, text and assignee, so that each group is undone in one."""
     api = client(options)
-    for request in list(_requests(options.file)):
-        _print(options, _checked(api, request))
+    requests = list(_requests(options.file))
+    if len(requests) > 1:  # one request changes everything or nothing; of several, none may fail after another
+        for request in requests:
+            api.resolve(replace(request, dry_run=True))
+    for request in requests:
+        _print(options, api.resolve(request))
 
 
 def _requests(path: Path) -> Iterator[ResolutionRequest]:
@@ -170,11 +178,16 @@ def _requests(path: Path) -> Iterator[ResolutionRequest]:
 
 
 class _Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    flow: str
-    key: str
+    flow: FlowName
+    key: InstanceKey
     step: Step
-    text: str | None = None
-    assignee: str | None = None
+    text: Text | None = None
+    assignee: Assignee | None = None
+
+    def check(self) -> None:
+        """Raise Rejected if the text or the assignee does not fit the step."""
+        named = (InstanceName(self.flow, self.key),)
+        ResolutionRequest(step=self.step, text=self.text, assignee=self.assignee, instances=named).check()
 
 
 def _rows(path: Path) -> list[_Row]:
@@ -187,9 +200,13 @@ def _rows(path: Path) -> list[_Row]:
                     raise ConfigurationError(f"{path}:{reader.line_num}: the line has another number of columns")
                 values = {name: unescaped(value) for name, value in fields.items() if value}
                 try:
-                    rows.append(msgspec.convert(values, _Row))
+                    row = msgspec.convert(values, _Row)
+                    row.check()
                 except msgspec.ValidationError as error:
                     raise ConfigurationError(f"{path}:{reader.line_num}: {error}") from error
+                except Rejected as error:
+                    raise ConfigurationError(f"{path}:{reader.line_num}: {error.field} {error}") from error
+                rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{path} can't be read as CSV in UTF-8: {error}") from error
     if not rows:

@@ -20,6 +20,7 @@ from helios.flink.operators import (
     BROADCAST,
     COUNTS,
     DEAD_LETTERS,
+    ERASED_INSTANCES,
     EVENTS,
     KEYED,
     RECORD,
@@ -91,7 +92,7 @@ def build(environment: StreamExecutionEnvironment, log: Log, declarations: Decla
         "silence",
     ).set_parallelism(1)
     verdicts = _named(
-        _keyed(identified)
+        _keyed(identified.union(read.get_side_output(ERASED_INSTANCES)))
         .connect(silence.union(rules).broadcast(BROADCAST))
         .process(JudgeFunction(declarations), output_type=RECORD),
         "judge",

@@ -27,6 +27,7 @@ from helios.flink.steps import (
     milliseconds_after,
     moment,
 )
+from helios.model.events import ERASED
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.record import FlowRecord
 from helios.sources.registry import Sources
@@ -46,6 +47,9 @@ BROADCAST = MapStateDescriptor("silent", Types.STRING(), Types.STRING())
 
 RULES = "rules"
 SILENT = ""
+
+ERASED_INSTANCES = OutputTag("erased", KEYED)
+"""The instances that were erased, with the log's time of it: PyFlink's messages of side outputs have no time."""
 
 ANNOUNCED = OutputTag("rules", KEYED)
 """The messages that say which versions of flows are in force."""
@@ -143,6 +147,10 @@ class ReadFunction(_Function, ProcessFunction):
             yield Row(*effects.identified)
         if effects.rules:
             yield ANNOUNCED, Row(RULES, effects.rules)
+        for key in effects.erased_events:
+            yield Row(key, ERASED)
+        for key in effects.erased_instances:
+            yield ERASED_INSTANCES, Row(key, str(ctx.timestamp()))
         yield from self._side(effects)
 
 
@@ -189,15 +197,20 @@ class JudgeFunction(_RuledFunction):
         super().open(context)
         self._stored = context.get_state(ValueStateDescriptor("record", Types.STRING()))
         self._waiting = context.get_state(ValueStateDescriptor("waiting", Types.STRING()))
+        self._erased = context.get_state(ValueStateDescriptor("erased", Types.STRING()))
 
     def _rule(self) -> None:
         rules = self._rules
         self._judge = Judge(rules.fold, horizon=self.declarations.horizon, generation=rules.generation)
 
     def process_element(self, value: str, ctx: Any) -> Output:
-        """Add evidence to a record."""
+        """Add evidence to a record, or begin to erase it."""
         self._restore(ctx)
-        if self._judge.waits_for_rules(value):
+        if value.isdigit():
+            # Evidence that was in the log before may still be on its way here. The timer comes after it.
+            self._erased.update(value)
+            ctx.timer_service().register_event_time_timer(int(value))
+        elif self._judge.waits_for_rules(value):
             waiting = msgspec.json.decode(self._waiting.value() or "[]", type=list[str])
             self._waiting.update(msgspec.json.encode([*waiting, value]).decode())
             ctx.timer_service().register_event_time_timer(ctx.timestamp() + FLUSH_MS)
@@ -206,9 +219,12 @@ class JudgeFunction(_RuledFunction):
 
     def _add(self, value: str, ctx: Any) -> Output:
         record = self._judge.add(value, self._stored.value())
-        if record is None:
-            return
-        yield self._update(record)
+        if record is not None:
+            yield self._update(record)
+            self._wait(record, ctx)
+
+    def _wait(self, record: FlowRecord, ctx: Any) -> None:
+        """Set the timers of a record."""
         timers = ctx.timer_service()
         if deadline := self._judge.deadline(record):
             timers.register_event_time_timer(milliseconds_after(deadline))
@@ -218,6 +234,7 @@ class JudgeFunction(_RuledFunction):
         """Judge what has waited, act on the deadline of a record, or remove it."""
         self._restore(ctx)
         yield from self._judge_waiting(timestamp, ctx)
+        yield from self._erase(timestamp, ctx)
         stored, now = self._stored.value(), moment(timestamp)
         if stored is None:
             return
@@ -241,6 +258,23 @@ class JudgeFunction(_RuledFunction):
         self._waiting.clear()
         for value in waiting:
             yield from self._add(value, ctx)
+
+    def _erase(self, timestamp: int, ctx: Any) -> Output:
+        """Forget the evidence from before an erasure."""
+        erased, stored = self._erased.value(), self._stored.value()
+        if not erased or timestamp < int(erased):
+            return
+        if self._waiting.value():  # it may be older
+            ctx.timer_service().register_event_time_timer(timestamp + FLUSH_MS)
+            return
+        self._erased.clear()
+        if stored is None:
+            return
+        if record := self._judge.erase(stored, moment(int(erased))):
+            yield self._update(record)
+            self._wait(record, ctx)
+        else:
+            self._stored.clear()
 
     def _update(self, record: FlowRecord) -> Row:
         message = encode_record(record)
@@ -266,7 +300,8 @@ class TallyFunction(_Function, KeyedProcessFunction):
         if before is None:
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + FLUSH_MS)
-            timers.register_event_time_timer((ctx.timestamp() // FLUSH_MS + 1) * FLUSH_MS)
+            # Not by the time of the message: those of side outputs have none.
+            timers.register_event_time_timer((timers.current_watermark() // FLUSH_MS + 1) * FLUSH_MS)
         yield from ()
 
     def on_timer(self, timestamp: int, ctx: Any) -> Output:  # noqa: ARG002 - its signature

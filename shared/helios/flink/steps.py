@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from helios.errors import DEFECTS
 from helios.messages import (
     DeliveryMessage,
+    ErasureMessage,
     Heartbeat,
     RulesMessage,
     count_key,
@@ -26,7 +27,7 @@ from helios.messages import (
     verdict_key,
 )
 from helios.model.counts import Count, MinuteCount
-from helios.model.events import Delivery, Event, Fault, Outcome, Status
+from helios.model.events import ERASED, Delivery, Event, Fault, Outcome, Status
 from helios.model.sources import Source
 from helios.normalise.replay_marks import is_replay
 from helios.reconciliation.evidence import EvidenceSet
@@ -62,6 +63,8 @@ class Effects(NamedTuple):
         counted: the count of the delivery, with the key of its part.
         known: what is known of the identity from now on; None: no more than before.
         rules: the message itself, if it says which versions of flows are in force.
+        erased_events: the identities of erased events, for ``Identify``.
+        erased_instances: the keys of erased instances, for ``Judge``.
     """
 
     identified: KeyedText | None = None
@@ -71,6 +74,8 @@ class Effects(NamedTuple):
     counted: KeyedText | None = None
     known: str | None = None
     rules: str | None = None
+    erased_events: Sequence[str] = ()
+    erased_instances: Sequence[str] = ()
 
 
 class Identified(msgspec.Struct, frozen=True, array_like=True):
@@ -129,10 +134,8 @@ class Read:
             message = decode_delivery(value)
         except msgspec.MsgspecError as error:
             return _rejected(_foreign(value, at, error))
-        if isinstance(message, Heartbeat):
-            return Effects()
-        if isinstance(message, RulesMessage):
-            return Effects(rules=value)
+        if not isinstance(message, DeliveryMessage):
+            return _effects_of(message, value)
         try:
             reading = read_message(message, self._sources)
         except DEFECTS as error:  # a body that is no base64
@@ -168,9 +171,16 @@ class Identify:
         self._horizon = horizon
 
     def __call__(self, identified: str, known_before: str | None) -> Effects:
-        """What follows from a delivery, given what is known of its identity."""
+        """What follows from a delivery, given what is known of its identity.
+
+        The delivery of an event that was erased is a duplicate, and no evidence. Instead of a delivery, ERASED says so.
+        """
+        if identified == ERASED:
+            return Effects(known=ERASED)
         item = _decode_identified(identified)
         event = item.event
+        if known_before == ERASED:
+            return Effects(counted=_count(event.received_at, event.source, event.type, "duplicate", shard=event.digest))
         try:
             original = None if known_before is None else decode_known(known_before)
             outcome = classify(event, original, horizon=None if item.accept else self._horizon)
@@ -248,6 +258,15 @@ class Judge:
         except DEFECTS as defect:
             log.error("internal error", exc_info=defect, extra={"flow": item.flow, "key": item.key})
             return None
+
+    def erase(self, stored: str, at: datetime) -> FlowRecord | None:
+        """The record without the evidence that was received before a time; None: nothing is left."""
+        before = decode_verdict(stored)
+        items = [item for item in before.evidence_set.items if item.received_at >= at]
+        if not items or before.flow not in self._fold.evaluators:
+            return None
+        after = self._fold.add(None, before.identity, EvidenceSet(items=items))
+        return replace(after, version=before.version + 1)
 
     def expire(self, stored: str, now: datetime, silent: str | None) -> tuple[FlowRecord, bool]:
         """The record at a moment, and whether its deadline has changed it.
@@ -345,6 +364,18 @@ def moment(milliseconds: int) -> datetime:
 def milliseconds_after(at: datetime) -> int:
     """The first of Flink's times that is not before a moment."""
     return -(-(at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
+
+
+def _effects_of(message: Heartbeat | RulesMessage | ErasureMessage, value: str) -> Effects:
+    """What follows from a message that is no delivery."""
+    if isinstance(message, RulesMessage):
+        return Effects(rules=value)
+    if isinstance(message, ErasureMessage):
+        return Effects(
+            erased_events=[_encode(key).decode() for key in message.events],
+            erased_instances=[_instance_key(identity) for identity in message.instances],
+        )
+    return Effects()
 
 
 def _instance_key(identity: FlowKey) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 from helios.model.archive import ArchiveFile, LocalFile
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Outstanding, Selector
-from helios.model.events import Event
+from helios.model.events import Event, Key
 from helios.reconciliation.record import FlowKey
 
 
@@ -53,10 +53,10 @@ class ErasureFiles(Protocol):
 class LogErasure(Protocol):
     """Erases from the log. Every method raises Retryable when it can't be reached."""
 
-    def erase(self, instances: Collection[FlowKey]) -> int:
+    def erase(self, events: Collection[Key], instances: Collection[FlowKey]) -> int:
         """Write tombstones for the records of flow instances, and return the number of instances.
 
-        Sending them again is safe.
+        The job forgets the instances too, and takes no evidence from the events any more. Sending them again is safe.
         """
 
     def outstanding(self, now: datetime) -> list[Outstanding]:

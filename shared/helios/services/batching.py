@@ -51,6 +51,10 @@ time ends early when as many requests wait as recent batches had: most senders w
 again, so no more than these are to come.
 """
 
+MIN_REQUESTS_TO_HALVE = 16
+"""With as many waiting requests, and no batch in progress, two batches begin at once, where the caller permits that:
+while Postgres stores one half, Python works on the other. With fewer, a second batch costs more than it saves."""
+
 
 class _Request(msgspec.Struct, eq=False):
     """A request that waits to be stored, whole or in parts.
@@ -60,12 +64,15 @@ class _Request(msgspec.Struct, eq=False):
         answer: gets the outcomes of all deliveries.
         outcomes: the outcomes so far.
         is_large: whether the request has more than FEW deliveries or FEW_BYTES.
+        is_storing: whether a part of it is in a batch that is being stored. The next part waits, so that the outcomes
+            have the order of the deliveries.
     """
 
     deliveries: deque[Delivery]
     answer: "asyncio.Future[list[Outcome]]"
     is_large: bool
     outcomes: list[Outcome] = []
+    is_storing: bool = False
 
     def fitting(self, room: int, room_bytes: int) -> int:
         """How many of the next deliveries fit into this many deliveries and bytes."""
@@ -95,16 +102,20 @@ class Coalescer:
     All of it runs in the thread of the event loop, except for ``_store``.
     """
 
-    def __init__(self, ingest: Callable[[Sequence[Delivery]], list[Outcome]], *, timeout_seconds: float) -> None:
-        """Start the thread in which the blocking ``ingest`` runs.
+    def __init__(
+        self, ingest: Callable[[Sequence[Delivery]], list[Outcome]], *, timeout_seconds: float, at_once: int = 1
+    ) -> None:
+        """Start the threads in which the blocking ``ingest`` runs.
 
         Args:
             ingest: stores a batch and returns an outcome per delivery, or raises for all of them.
             timeout_seconds: the longest wait for an outcome.
+            at_once: how many batches are stored at the same time: 1 or 2.
         """
         self._ingest = ingest
         self._timeout_seconds = timeout_seconds
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ingest")
+        self._at_once = at_once
+        self._threads = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="ingest")
         self._waiting: deque[_Request] = deque()
         self._waiting_bytes = 0
         self._waiting_deliveries = 0
@@ -112,6 +123,8 @@ class Coalescer:
         self._large_next = False
         self._busy: asyncio.AbstractEventLoop | None = None
         """The event loop for which a batch is being collected or stored."""
+        self._storing: list[int] = []
+        """The number of requests in each batch that is being stored."""
         self._gathering: asyncio.TimerHandle | None = None
         self._expected = 0
         """How many requests the next batch is expected to have."""
@@ -138,11 +151,13 @@ class Coalescer:
         self._waiting_bytes += size
         self._waiting_deliveries += len(deliveries)
         if self._busy is None or self._busy.is_closed():
-            self._busy = loop
+            self._busy, self._storing = loop, []
             loop.call_soon(self._begin, loop)  # after the other requests that have arrived already
         elif self._gathering and len(self._waiting) >= self._expected:
             self._gathering.cancel()
             self._gathering = None
+            loop.call_soon(self._begin, loop)
+        elif not self._gathering and self._is_second_due():
             loop.call_soon(self._begin, loop)
         # Not ``asyncio.timeout``, which costs three times as much.
         limit = loop.call_later(self._timeout_seconds, _time_out, request.answer)
@@ -157,19 +172,32 @@ class Coalescer:
         return bool(self._waiting)
 
     def close(self) -> None:
-        """End the thread after its current batch."""
-        self._thread.shutdown()
+        """End the threads after their current batches."""
+        self._threads.shutdown()
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to store the next batch, if a request waits."""
+        """Begin to store the next batch, or two halves, if a request waits and no more are being stored than may be."""
         self._gathering = None
-        batch = self._take(is_fair=loop.time() < self._fair_until)
-        self._busy = loop if batch else None
+        if len(self._storing) == self._at_once:
+            return
+        halves = not self._storing and self._at_once > 1 and len(self._waiting) >= MIN_REQUESTS_TO_HALVE
+        requests = len(self._waiting) // 2 if halves else len(self._waiting)
+        batch = self._take(is_fair=loop.time() < self._fair_until, requests=requests)
         if batch:
-            self._thread.submit(self._store, batch, loop)
+            self._storing.append(len(batch))
+            self._threads.submit(self._store, batch, loop)
+        self._busy = loop if self._storing else None
+        if halves:
+            self._begin(loop)
+
+    def _is_second_due(self) -> bool:
+        """Whether enough requests wait for another batch beside the one that is being stored."""
+        if len(self._storing) != 1 or self._at_once == 1:
+            return False
+        return len(self._waiting) >= max(self._storing[0], MIN_REQUESTS_TO_HALVE // 2)
 
     def _store(self, batch: list[_Part], loop: asyncio.AbstractEventLoop) -> None:
-        """Store a batch. Runs in the thread."""
+        """Store a batch. Runs in one of the threads."""
         outcomes: list[Outcome] = []
         failure: Exception | None = None
         try:
@@ -185,18 +213,24 @@ class Coalescer:
         outcomes: Sequence[Outcome],
         failure: Exception | None,
     ) -> None:
-        """Answer the requests of a batch, and begin the next batch, or collect more requests for it."""
+        """Answer the requests of a batch, and begin the next batch, or collect more requests for it.
+
+        Beside another batch, only the senders that have just been answered are expected to send again.
+        """
         if failure:
             _fail(batch, failure)
         else:
             _resolve(batch, outcomes)
-        self._expected = max(len(batch), self._expected - 1)
+        self._storing.remove(len(batch))
+        self._expected = max(len(batch), 0 if self._storing else self._expected - 1)
+        if self._gathering:
+            return
         if len(batch) > 1:
             self._gathering = loop.call_later(GATHER_SECONDS, self._begin, loop)
         else:
             self._begin(loop)
 
-    def _take(self, *, is_fair: bool) -> list[_Part]:
+    def _take(self, *, is_fair: bool, requests: int) -> list[_Part]:
         """The next batch, within MAX_BATCH and MAX_BATCH_BYTES unless its first request is larger.
 
         Large requests give a part of their deliveries, in turn; others are taken whole.
@@ -204,6 +238,7 @@ class Coalescer:
         Args:
             is_fair: whether small and large requests have batches of their own, in turn, those of the large ones within
                 SLICE and SLICE_BYTES.
+            requests: the most requests of which the batch has deliveries.
         """
         batch: list[_Part] = []
         skipped: list[_Request] = []
@@ -212,12 +247,12 @@ class Coalescer:
         only = self._next_kind() if is_fair else None
         if only:
             room, room_bytes = SLICE, SLICE_BYTES
-        while self._waiting and room:
+        while self._waiting and room and len(batch) < requests:
             request = self._waiting.popleft()
             if request.answer.done():  # the client has disconnected, or has waited too long
                 self._remove(list(request.deliveries))
                 continue
-            if only is not None and request.is_large != only:
+            if request.is_storing or (only is not None and request.is_large != only):
                 skipped.append(request)
                 continue
             count = request.fitting(room, room_bytes)
@@ -229,6 +264,7 @@ class Coalescer:
             part = request.take(max(count, 0 if batch else 1))
             room, room_bytes = max(0, room - len(part)), room_bytes - self._remove(part)
             if part:
+                request.is_storing = True
                 batch.append(_Part(request, part))
             if request.deliveries:
                 (begun if part else skipped).append(request)
@@ -238,7 +274,7 @@ class Coalescer:
 
     def _next_kind(self) -> bool:
         """Whether the next batch is one of large requests; both kinds have one in turn while both wait."""
-        kinds = {request.is_large for request in self._waiting if not request.answer.done()}
+        kinds = {request.is_large for request in self._waiting if not request.is_storing and not request.answer.done()}
         is_large = self._large_next if len(kinds) > 1 else True in kinds
         self._large_next = not is_large
         return is_large
@@ -265,6 +301,7 @@ def _resolve(batch: Sequence[_Part], outcomes: Sequence[Outcome]) -> None:
     for request, deliveries in batch:
         end = start + len(deliveries)
         request.outcomes += outcomes[start:end]
+        request.is_storing = False
         if not request.deliveries and not request.answer.done():  # the client may have disconnected
             request.answer.set_result(request.outcomes)
         start = end

@@ -88,7 +88,7 @@ class Eraser:
             removed = self._store.remove(selector, events, instances, dry_run=False)
             for file in archived:
                 self._rewrite(turn, file, selector, clock())
-        records = self._log.erase(instances) if self._log else 0
+        records = self._log.erase([event.key for event in events], instances) if self._log else 0
         removed |= {"kafka": keys, "log": records, "archive": sum(map(len, archived.values()))}
         receipt = Receipt(
             field=selector.field,

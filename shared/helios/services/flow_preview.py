@@ -8,7 +8,7 @@ instance has recorded: then the newest events are read, as many as the time allo
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from helios.model.events import Event, EventFilter
@@ -41,7 +41,10 @@ PROBLEM_SHARE: Final = 0.4
 """The part of the time for the sample of problems: few instances are problems, and versions are written for them."""
 
 READING_SHARE: Final = 0.2
-"""The part of the time for reading events. Reading their instances and evaluating them takes three times as long."""
+"""The part of the time for reading events. Reading their instances takes longer, and evaluating them takes less."""
+
+RECORDED_SHARE: Final = 0.8
+"""The part of the time after which no more instances of the newest events are read."""
 
 
 class PreviewSources(NamedTuple):
@@ -107,8 +110,8 @@ class _Sampler:
 
     def preview(self, started: float, seconds: float) -> FlowPreview:
         """Evaluate problems first, and then the other instances."""
-        problems = self._group(started + PROBLEM_SHARE * seconds, problems=True)
-        others = self._group(started + seconds, problems=False)
+        problems = self._group(started + PROBLEM_SHARE * seconds, without=None)
+        others = self._group(started + seconds, without=problems.instances)
         groups = {True: problems, False: others}
         changes: dict[tuple[StatusOrNone, StatusOrNone], PreviewedChange] = {}
         for (is_problem, recorded, previewed), number in sorted(self._changes.items()):
@@ -131,11 +134,11 @@ class _Sampler:
             seconds=round(time.monotonic() - started, 2),
         )
 
-    def _group(self, deadline: float, *, problems: bool) -> PreviewGroup:
-        """Evaluate a sample of the problems, or of the other instances, until the time is over."""
-        flows, name = self._read_from.flows, self._evaluator.flow.name
+    def _group(self, deadline: float, *, without: int | None) -> PreviewGroup:
+        """Evaluate a sample until the time is over: of the problems, or of all instances ``without`` these."""
+        flows, name, problems = self._read_from.flows, self._evaluator.flow.name, without is None
         among = flows.count(name, since=self._since, until=self._now, problems=problems)
-        number = among if problems else among - flows.count(name, since=self._since, until=self._now, problems=True)
+        number = among - (without or 0)
         sample = flows.sample(
             name, since=self._since, until=self._now, problems=problems, among=among, limit=MAX_SAMPLE
         )
@@ -183,7 +186,7 @@ def _preview_of_newest(
     events, is_complete = _newest_events(read_from.events, begin, now, started + READING_SHARE * seconds)
     if not is_complete and events:
         since = min(now, events[-1].received_at + longest_time_to_deadline([flow]))
-    recorded = _recorded(flow.name, in_force, read_from.flows, since, now)
+    recorded, since = _recorded(flow.name, in_force, read_from.flows, since, now, started + RECORDED_SHARE * seconds)
     compared = preview([flow], events, recorded, since=since, now=now, sources=in_force.sources)
     by_change = Counter((each.recorded, each.previewed) for each in compared.differences)
     problems = sum(compared.recorded[status] for status in PROBLEMS)
@@ -220,17 +223,24 @@ def _newest_events(reader: EventReader, since: datetime, until: datetime, deadli
 
 
 def _recorded(
-    name: str, in_force: Reconciler, reader: FlowReader, since: datetime, until: datetime
-) -> Iterator[FlowInstance]:
-    """The recorded instances of a flow that opened in a period."""
+    name: str, in_force: Reconciler, reader: FlowReader, since: datetime, until: datetime, deadline: float
+) -> tuple[list[FlowInstance], datetime]:
+    """The recorded instances of a flow that opened in a period, the newest first, and the moment since when.
+
+    This is a later one if the time is over before.
+    """
+    recorded: list[FlowInstance] = []
     evaluator, after = in_force.evaluators.get(name), None
     while evaluator:
         page = reader.flows(FlowFilter(flow=(name,), since=since, until=until), after=after, limit=PAGE)
-        for record in page.items:
-            yield to_instance(evaluator, record)
+        recorded += [to_instance(evaluator, record) for record in page.items]
         after = page.next_cursor
         if after is None:
-            return
+            break
+        if time.monotonic() > deadline:
+            # The next page may have instances that opened at the same moment as the last one of this page.
+            return recorded, recorded[-1].opened_at + timedelta(microseconds=1)
+    return recorded, since
 
 
 def _examples(differences: Sequence[Difference]) -> list[PreviewExample]:

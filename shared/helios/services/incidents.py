@@ -167,7 +167,8 @@ def title_of(cause: Cause, sources: Sources = CLOUDS) -> str:
     match cause.kind:
         case "flow":
             legs = " and ".join(cause.legs)
-            return f"{cause.flow}: {cause.issue}: {f'{cause.field} of {legs}' if cause.field else legs}"
+            issue = (cause.issue or "").replace("_", " ")
+            return f"{cause.flow}: {issue}: {f'{cause.field} of {legs}' if cause.field else legs}"
         case "silence":
             return f"{source} is silent"
         case "dead_letters":

@@ -55,6 +55,7 @@ class Helios(Emulator):
     """The emulator of Helios."""
 
     name = "helios"
+    options: tuple[str, ...] = ()
 
     def start(self) -> None:
         self.process = Process(
@@ -62,6 +63,7 @@ class Helios(Emulator):
             [
                 *(sys.executable, "-m", "local.emulators.pubsub", "--port", str(self.port)),
                 *("--http-port", str(self.http_port), "--data", self.folder),
+                *self.options,
             ],
             log=self.folder / "pubsub.log",
             cwd=ROOT,

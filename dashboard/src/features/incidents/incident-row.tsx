@@ -1,6 +1,6 @@
-import type { ReactNode } from "react";
+import { useState, type ReactNode } from "react";
 
-import { amount, count, plural } from "@/lib/format";
+import { amount, plural } from "@/lib/format";
 import { serverNow } from "@/lib/server-clock";
 import { Ago } from "@/ui/age";
 import { Button } from "@/ui/button";
@@ -8,6 +8,7 @@ import { cx } from "@/ui/class-names";
 import { Refusal } from "@/ui/refusal";
 
 import { useIncidentAction, type Incident } from "./api";
+import { AssignForm } from "./assign-form";
 import { IncidentInstances } from "./incident-instances";
 
 const SNOOZE_MS = 3_600_000;
@@ -29,6 +30,7 @@ interface IncidentRowProps {
 /** One incident: what it is about, what it counts, and what a viewer can do. */
 export function IncidentRow({ incident, isOpened, onToggle }: IncidentRowProps): ReactNode {
   const { id, severity, title, opened_at, acknowledged_by, assignee } = incident;
+  const [assigning, setAssigning] = useState(false);
   const countsInstances = incident.cause.kind === "flow" || incident.cause.kind === "silence";
   return (
     <li className="border-t border-line px-4 py-2.5 text-[13px] first:border-t-0 sm:px-5">
@@ -52,8 +54,24 @@ export function IncidentRow({ incident, isOpened, onToggle }: IncidentRowProps):
             </Button>
           )}
           <Actions incident={incident} />
+          <Button
+            aria-expanded={assigning}
+            onClick={() => {
+              setAssigning(!assigning);
+            }}
+          >
+            Assign
+          </Button>
         </span>
       </div>
+      {assigning && (
+        <AssignForm
+          incident={incident}
+          onDone={() => {
+            setAssigning(false);
+          }}
+        />
+      )}
       {isOpened && <IncidentInstances id={id} />}
     </li>
   );
@@ -92,8 +110,6 @@ function counted({ cause, number, amounts }: Incident): string {
   if (cause.kind === "consumer") return "";
   if (cause.kind === "drift") return `${plural(number, "event")} missing`;
   if (cause.kind === "dead_letters") return plural(number, "delivery", "deliveries");
-  const noun = cause.flow ?? "order";
-  const what = number === 1 ? noun : `${noun}s`;
   const money = amounts.map(({ currency, amount: value }) => `${amount(value)} ${currency ?? "without a currency"}`);
-  return [`${count(number)} ${what}${cause.kind === "silence" ? " waiting" : ""}`, ...money].join(", ");
+  return [`${plural(number, "order")}${cause.kind === "silence" ? " waiting" : ""}`, ...money].join(", ");
 }

@@ -124,22 +124,22 @@ function SaveError({ error, onGo }: { error: Error; onGo: (line: number) => void
   return (
     <div role="alert" className="rounded-lg bg-bad-soft px-3 py-2.5">
       <ul aria-label="Mistakes">
-      {placed.map(({ field, reason, line }) => (
-        <li key={`${field} ${reason}`}>
-          <button
-            type="button"
-            className="min-h-6 text-left underline underline-offset-2"
-            onClick={() => {
-              onGo(line ?? 1);
-            }}
-          >
-            Line {line}
-          </button>
-          <span className="break-words">
-            : <code className="font-mono text-xs">{field}</code> {reason}
-          </span>
-        </li>
-      ))}
+        {placed.map(({ field, reason, line }) => (
+          <li key={`${field} ${reason}`}>
+            <button
+              type="button"
+              className="min-h-6 text-left underline underline-offset-2"
+              onClick={() => {
+                onGo(line ?? 1);
+              }}
+            >
+              Line {line}
+            </button>
+            <span className="break-words">
+              : <code className="font-mono text-xs">{field}</code> {reason}
+            </span>
+          </li>
+        ))}
       </ul>
     </div>
   );

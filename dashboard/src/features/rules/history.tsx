@@ -92,7 +92,7 @@ export function History({ rules, onRestore }: { rules: FlowRules; onRestore: (te
 function Facts({ version }: { version: FlowVersion }): ReactNode {
   const { saved_at, saved_by, approved_at, approved_by, withdrawn_at, withdrawn_by } = version;
   return (
-    <p className="text-xs break-words text-faint">
+    <p className="mb-1.5 text-xs break-words text-faint">
       saved by {saved_by}, <Moment at={saved_at} />
       {approved_at && (
         <>
