@@ -125,8 +125,14 @@ locals {
 
   # What a process that archives, reads and erases may do.
   permissions = {
-    ArchiveFiles = { actions = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], resources = ["${aws_s3_bucket.this.arn}/${local.folder}/*"] }
-    ArchiveList  = { actions = ["s3:ListBucket"], resources = [aws_s3_bucket.this.arn] }
+    ArchiveFiles = {
+      actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+      resources = ["${aws_s3_bucket.this.arn}/${local.folder}/*"]
+    }
+    ArchiveList = {
+      actions   = ["s3:ListBucket"]
+      resources = [aws_s3_bucket.this.arn]
+    }
   }
 }
 
