@@ -235,7 +235,7 @@ def _throughput(bench: _Bench, messages: Sequence[Message]) -> list[Table]:
             title="One TaskManager: where an event's processor time goes",
             columns=("thread", "µs"),
             rows=threads,
-            goal="by the beginnings of the threads' names. Python runs in those of the operators; C1 and C2 compile Java.",
+            goal="by the beginnings of their names. Python runs in those of the operators; C1 and C2 compile Java.",
         ),
         Table(
             title="State of the job",
