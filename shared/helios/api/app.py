@@ -72,11 +72,13 @@ DESCRIPTION = (
 )
 
 
-def create_app(services: Services | None = None) -> FastAPI:
+def create_app(services: Services | None = None, *, reads_archive: bool = True) -> FastAPI:
     """Build the API.
 
     Args:
         services: the adapters; by default built from the environment, with JSON logs on standard error.
+        reads_archive: whether this process reads and fills the archive of HELIOS_ARCHIVE_URL, for which it needs the
+            packages of the archive.
 
     Raises:
         ConfigurationError: a setting is missing or invalid.
@@ -85,7 +87,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build_long_lived(configured)
-    services, archive = with_archive(services)
+    services, archive = with_archive(services) if reads_archive else (services, None)
     authenticators = webhook_auth.build(services.settings, sources=services.sources)
     broadcaster = Broadcaster()
     metrics = Metrics(dedupe=services.dedupe, watchers=lambda: broadcaster.client_count)
