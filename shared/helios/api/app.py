@@ -111,7 +111,7 @@ def create_app(services: Services | None = None, *, reads_archive: bool = True) 
     coalescer = Coalescer(
         ingest,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
-        at_once=2 if services.settings.database_connections >= MIN_CONNECTIONS_FOR_TWO_BATCHES else 1,
+        at_once=_batches_at_once(services),
     )
 
     targets = ConfiguredTargets(services.settings)
@@ -224,6 +224,13 @@ def create_app(services: Services | None = None, *, reads_archive: bool = True) 
         app.include_router(router)
     _install_pages(app, services.settings.dashboard_folder)
     return app
+
+
+def _batches_at_once(services: Services) -> int:
+    """How many batches are stored at the same time. A log takes them one after the other: calls share its producer."""
+    if services.log_edge or services.settings.database_connections < MIN_CONNECTIONS_FOR_TWO_BATCHES:
+        return 1
+    return 2
 
 
 def _install_pages(app: FastAPI, dashboard_folder: str | None) -> None:
