@@ -4,6 +4,7 @@ import { asCurl } from "@/features/event-details/api";
 import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
 import { addUp } from "@/features/stats/api";
 import { partLines, sourceLines, streamLine } from "@/features/health/wording";
+import { csvLine } from "@/lib/csv";
 import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { sources } from "@/lib/sources";
@@ -190,4 +191,9 @@ test("a silent source is reported after a minute", () => {
     expect.stringMatching(/^Its last events were 20 ms behind; p95 40 ms, p99 80 ms; events up to \d\d:13:19\.$/),
   ]);
   expect(sourceLines(null, 0).map(({ state }) => state)).toEqual(Array(3).fill("No events"));
+});
+
+test("a line of CSV has quotes where it needs them, and no cell that a spreadsheet evaluates", () => {
+  expect(csvLine(["a", null, 1, "-2.50", "say, \"x\"", "two\nlines"])).toBe('a,,1,-2.50,"say, ""x""","two\nlines"\n');
+  expect(csvLine(["=1+1", "+x", "-x", "@x", "\tx", "\rx"])).toBe("'=1+1,'+x,'-x,'@x,'\tx,\"'\rx\"\n");
 });

@@ -295,3 +295,34 @@ test("an unknown order shows a message", async () => {
   await visit("?view=reconciliation&instance=order/none");
   expect(await screen.findByText("Order not found")).toBeVisible();
 });
+
+/** The text of a file; the Blob of jsdom has no `text`. */
+const textOf = (file: Blob): Promise<string> =>
+  new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => {
+      resolve(reader.result as string);
+    };
+    reader.readAsText(file);
+  });
+
+test("the orders that match the filter are saved as CSV, and no cell is a formula", async () => {
+  const files: Blob[] = [];
+  vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(() => undefined);
+  URL.createObjectURL = (file: Blob) => `blob:${files.push(file)}`;
+  URL.revokeObjectURL = () => undefined;
+  server.page = 1; // several requests
+  server.flows = [mismatched("ORD-1"), { ...mismatched("ORD-2"), key: '=HYPERLINK("x")' }, open("ORD-3")];
+  await visit("?view=reconciliation&show=mismatched");
+  await order("ORD-1");
+
+  await user.click(screen.getByRole("button", { name: "Export CSV" }));
+  await waitFor(() => {
+    expect(files).toHaveLength(1);
+  });
+  const lines = (await textOf(files[0] ?? new Blob())).split("\n");
+  expect(lines[0]).toBe("flow,key,status,amount,currency,opened_at,settled_at,issues,resolution,reason,assignee");
+  expect(lines[1]).toMatch(/^order,ORD-1,mismatched,/);
+  expect(lines[2]).toMatch(/^order,"'=HYPERLINK\(""x""\)",mismatched,/);
+  expect(lines).toHaveLength(4);
+});

@@ -235,7 +235,7 @@ def _throughput(bench: _Bench, messages: Sequence[Message]) -> list[Table]:
             title="One TaskManager: where an event's processor time goes",
             columns=("thread", "µs"),
             rows=threads,
-            goal="by the beginnings of the threads' names. Python runs in the threads of the operators.",
+            goal="by the beginnings of their names. Python runs in those of the operators; C1 and C2 compile Java.",
         ),
         Table(
             title="State of the job",
@@ -340,10 +340,10 @@ def _threads(pid: int) -> Iterator[tuple[str, float]]:
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             name, spent = _name_and_seconds(thread / "stat")
-            yield _NUMBERS.sub("", name), spent
+            yield _NUMBERS.sub("", name).strip(), spent
 
 
-_NUMBERS = re.compile(r"[\d#]+.*")
+_NUMBERS = re.compile(r"[-# (]+\d.*")
 """What distinguishes threads that do the same."""
 
 

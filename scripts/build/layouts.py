@@ -55,6 +55,11 @@ LAYOUTS: Final = {
 }
 
 
+UPLOADED: Final = {"aws-archive"}
+"""The functions of AWS whose zip Terraform uploads to a bucket first. Only the size of its contents is limited."""
+
+
 def layout_of(function: str) -> Layout:
     """The layout for a function, by the cloud in its name: ``aws-ingest`` has AWS' layout."""
-    return LAYOUTS[function.split("-", maxsplit=1)[0]]
+    layout = LAYOUTS[function.split("-", maxsplit=1)[0]]
+    return layout._replace(max_zipped=layout.max_unzipped) if function in UPLOADED else layout

@@ -10,6 +10,7 @@ import pytest
 from tests.support.api import ROOT
 
 LAMBDAS = {
+    "archive": "helios-archive",
     "ingest": "helios-ingest",
     "relay": "helios-relay",
     "replay": "helios-replay",
@@ -31,6 +32,7 @@ def test_a_warning_of_the_core_is_json_with_the_service(name):
         "AWS_DEFAULT_REGION": "eu-central-1",
         "HELIOS_DATABASE_URL": "postgresql://127.0.0.1:1/none",
         "HELIOS_REDIS_URL": "redis://127.0.0.1:1/0",
+        "HELIOS_ARCHIVE_URL": "s3://bucket/events",
         "HELIOS_WEBSOCKET_ENDPOINT": "https://live.example/live",
     }
     process = subprocess.run(

@@ -16,7 +16,12 @@ def test_a_sweep_reports_partitions_and_incidents_in_the_namespace_of_its_deploy
         [sys.executable, "-m", "tests.support.aws_lambda", "functions.aws.sweep.handler"],
         input="{}",
         cwd=REPOSITORY,
-        env=os.environ | {"HELIOS_DATABASE_URL": database_url, "POWERTOOLS_METRICS_NAMESPACE": "Helios/helios-stage"},
+        env=os.environ
+        | {
+            "HELIOS_DATABASE_URL": database_url,
+            "HELIOS_ARCHIVE_URL": "s3://bucket/events",  # another function fills it
+            "POWERTOOLS_METRICS_NAMESPACE": "Helios/helios-stage",
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -29,3 +34,4 @@ def test_a_sweep_reports_partitions_and_incidents_in_the_namespace_of_its_deploy
     assert metrics["service"] == "sweep"
     assert metrics["partitions_ahead"][0] >= MIN_AHEAD
     assert metrics["serious_incidents"] == metrics["failing_notifications"] == [0.0]
+    assert metrics["archive_silent_seconds"][0] > 0

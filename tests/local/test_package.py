@@ -80,6 +80,7 @@ LAMBDA = STORES | {
     "AWS_DEFAULT_REGION": "us-east-1",
     "HELIOS_RELAY_QUEUE_URL": "http://127.0.0.1:1/000000000000/helios-relay",
     "HELIOS_WEBSOCKET_ENDPOINT": "http://127.0.0.1:1/live",
+    "HELIOS_ARCHIVE_URL": "s3://bucket/events",
     "HELIOS_WEBHOOK_AUTH": "closed",
 }
 ELSEWHERE = STORES | {

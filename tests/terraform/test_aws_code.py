@@ -48,7 +48,8 @@ def test_every_variable_and_output_has_a_description(folder):
 
 
 WILDCARDS = {
-    ("archive", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
+    ("archive", "${aws_s3_bucket.this.arn}/*"): "denied without TLS",
+    ("archive", "${aws_s3_bucket.this.arn}/${local.folder}/*"): "every file of the archive",
     ("archive", "s3:*"): "denied without TLS",
     ("dashboard", "${aws_s3_bucket.this.arn}/*"): "every file of the one bucket",
     ("flink", "*"): "EC2 has no names for the network interfaces that the service makes",

@@ -24,4 +24,7 @@ def handler(_event: dict[str, Any], _context: object) -> dict[str, int]:
     metrics.add_metric("serious_incidents", MetricUnit.Count, attention.serious)
     metrics.add_metric("failing_notifications", MetricUnit.Count, sum(attention.failing.values()))
     metrics.add_metric("partitions_ahead", MetricUnit.Count, services.reader.partitions_ahead())
+    if services.settings.archive_url:
+        silent_seconds = (now - services.reader.archive_succeeded_at()).total_seconds()
+        metrics.add_metric("archive_silent_seconds", MetricUnit.Seconds, silent_seconds)
     return {"frames_removed": swept.frames, "flows_evaluated": swept.flows}

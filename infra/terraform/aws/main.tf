@@ -33,7 +33,7 @@ module "network" {
   egress_ports       = setunion(var.egress_ports, local.otlp_ports)
   endpoints = {
     sqs            = local.notify
-    secretsmanager = { actions = ["secretsmanager:GetSecretValue"], resources = [for secret in aws_secretsmanager_secret.settings : secret.arn] }
+    secretsmanager = { actions = ["secretsmanager:GetSecretValue"], resources = concat([for secret in aws_secretsmanager_secret.settings : secret.arn], local.archive_secrets) }
   }
 }
 
@@ -158,7 +158,14 @@ locals {
     }, var.otlp_url == null ? {} : {
     HELIOS_OTLP_URL      = var.otlp_url
     HELIOS_OTLP_RESOURCE = "service.name=${var.name},cloud.provider=aws"
-  }, local.declarations, var.settings)
+  }, local.archives ? { HELIOS_ARCHIVE_URL = local.archive_url } : {}, local.declarations, var.settings)
+
+  # The archive: a function fills it unless a task of ECS does. All functions know that there is one: HELIOS_RETENTION
+  # drops no events without, and the sweep reports how long its last success is ago.
+  archives         = var.archive != null
+  archives_by_call = local.archives && try(var.archive.task, null) == null
+  archive_url      = local.archives ? coalesce(var.archive.url, module.archive[0].url) : null
+  archive_secrets  = compact([try(var.archive.secret_arn, null)])
   # The collector's port, which the functions' security group must admit.
   otlp_ports = var.otlp_url == null ? [] : [
     tonumber(try(regex("^https?://[^/]*:([0-9]+)", var.otlp_url)[0], startswith(var.otlp_url, "https:") ? "443" : "80"))
@@ -207,7 +214,23 @@ locals {
     }
   }
 
-  functions = {
+  functions = merge(local.standing_functions, { for name, function in local.archive_functions : name => function if local.archives_by_call })
+
+  archive_functions = {
+    archive = {
+      description = "Copies events to the archive and drops expired partitions, once an hour."
+      secret      = "owner-settings"
+      environment = { for arn in local.archive_secrets : "ARCHIVE_SECRET_ID" => arn }
+      permissions = merge(
+        local.archives && try(var.archive.url, null) == null ? module.archive[0].permissions : {},
+        length(local.archive_secrets) == 0 ? {} : { ArchiveCredentials = { actions = ["secretsmanager:GetSecretValue"], resources = local.archive_secrets } },
+      )
+      timeout = 900   # Lambda's maximum; the next call continues what one call leaves
+      storage = 10240 # the files of a source and day, and what DuckDB sorts
+    }
+  }
+
+  standing_functions = {
     ingest = {
       description = "Stores batches of events from the queue, exactly once."
       environment = { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url }
@@ -283,7 +306,9 @@ module "function" {
 
   permissions_boundary = var.permissions_boundary
   reserved_concurrency = lookup(var.reserved_concurrency, each.key, -1)
-  is_scheduled         = contains(local.scheduled, each.key)
+  is_scheduled         = contains(local.scheduled, each.key) || each.key == "archive"
+  object               = each.key == "archive" ? module.archive[0].package : null
+  storage              = try(each.value.storage, 512)
 
   network = length(module.network) == 0 ? null : {
     subnet_ids         = module.network[0].function_subnet_ids
@@ -370,7 +395,35 @@ module "archive" {
   cheaper_after_days   = var.archive.cheaper_after_days
   noncurrent_days      = var.archive.noncurrent_days
   task                 = var.archive.task
+  package              = local.archives_by_call ? "${local.packages}/aws-archive.zip" : null
   permissions_boundary = var.permissions_boundary
+}
+
+resource "aws_cloudwatch_event_rule" "archive" {
+  count = local.archives_by_call ? 1 : 0
+
+  name                = "${var.name}-archive"
+  description         = "Archive the events of the days that are over, and drop expired partitions."
+  schedule_expression = "rate(1 hour)"
+}
+
+resource "aws_cloudwatch_event_target" "archive" {
+  count = local.archives_by_call ? 1 : 0
+
+  rule      = aws_cloudwatch_event_rule.archive[0].name
+  target_id = "${var.name}-archive"
+  arn       = module.function["archive"].arn
+}
+
+resource "aws_lambda_permission" "archive" {
+  count = local.archives_by_call ? 1 : 0
+
+  statement_id  = aws_cloudwatch_event_rule.archive[0].name
+  action        = "lambda:InvokeFunction"
+  function_name = module.function["archive"].name
+  qualifier     = module.function["archive"].qualifier
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.archive[0].arn
 }
 
 module "log" {
@@ -441,10 +494,12 @@ module "watch" {
     access_log = module.http_api.access_log
   }
 
-  rules = {
+  archives = local.archives
+
+  rules = merge({
     bus      = { EventBusName = module.events.bus, RuleName = module.events.rule }
     schedule = { RuleName = aws_cloudwatch_event_rule.every_minute.name }
-  }
+  }, { for rule in aws_cloudwatch_event_rule.archive : "archive" => { RuleName = rule.name } })
 
   queues = {
     events       = module.events.queue.name

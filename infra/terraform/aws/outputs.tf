@@ -122,7 +122,7 @@ output "log" {
 
 output "archive" {
   description = "HELIOS_ARCHIVE_URL of the processes that archive and read, and the policy that their roles need. Null: no archive."
-  value       = one([for archive in module.archive : { url = archive.url, policy = archive.policy }])
+  value       = one([for archive in module.archive : { url = local.archive_url, policy = archive.policy }])
 }
 
 output "recovery_places" {

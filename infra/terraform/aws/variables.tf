@@ -77,7 +77,7 @@ variable "memory" {
   description = <<-EOT
     Memory of each function in MB. Lambda assigns CPU in proportion to it: 1769 MB is one vCPU. The ingest function has a
     whole one, because it holds locks of the database while it works, and the relay, because it posts to every client;
-    512 where a person waits for the answer, 256 elsewhere.
+    512 where a person waits for the answer, 256 elsewhere; the archive function sorts a day of events with up to 1 GB.
   EOT
   type = object({
     ingest    = optional(number, 1769)
@@ -86,6 +86,7 @@ variable "memory" {
     relay     = optional(number, 1769)
     sweep     = optional(number, 256)
     replay    = optional(number, 256)
+    archive   = optional(number, 3008)
   })
   default = {}
 
@@ -154,8 +155,8 @@ variable "reserved_concurrency" {
   default     = {}
 
   validation {
-    condition     = alltrue([for name, count in var.reserved_concurrency : contains(["ingest", "api", "websocket", "relay", "sweep", "replay"], name) && count >= 2])
-    error_message = "reserved_concurrency must map names of functions (ingest, api, websocket, relay, sweep, replay) to 2 or more: 0 would stop a function."
+    condition     = alltrue([for name, count in var.reserved_concurrency : contains(["ingest", "api", "websocket", "relay", "sweep", "replay", "archive"], name) && count >= 2])
+    error_message = "reserved_concurrency must map names of functions (ingest, api, websocket, relay, sweep, replay, archive) to 2 or more: 0 would stop a function."
   }
 }
 
@@ -458,10 +459,17 @@ variable "flink" {
 }
 
 variable "archive" {
-  description = "A bucket for archived events, and the task of ECS that fills it once a day. Null: no archive."
+  description = <<-EOT
+    A bucket for archived events, and a function that fills it once an hour. Null: no archive. `url` names another target,
+    gs://bucket/prefix or az://container/prefix, and `secret_arn` the secret with its credentials: a JSON object of
+    environment variables, such as AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_SAS_TOKEN. `task` is a task of ECS that
+    runs `helios archive run` once a day in place of the function, for days that take longer than its 15 minutes.
+  EOT
   type = object({
     cheaper_after_days = optional(number, 30)
     noncurrent_days    = optional(number, 30)
+    url                = optional(string)
+    secret_arn         = optional(string)
     task = optional(object({
       cluster_arn         = string
       task_definition_arn = string
@@ -475,6 +483,21 @@ variable "archive" {
   validation {
     condition     = var.archive == null || try(var.archive.cheaper_after_days >= 0 && var.archive.noncurrent_days >= 1, false)
     error_message = "archive.cheaper_after_days must be at least 0, and archive.noncurrent_days at least 1."
+  }
+
+  validation {
+    condition     = try(var.archive.url, null) == null || can(regex("^(s3|gs|az)://[^/]+", var.archive.url))
+    error_message = "archive.url must be s3://bucket/prefix, gs://bucket/prefix or az://container/prefix: a function has no folder that outlives it."
+  }
+
+  validation {
+    condition     = try(var.archive.secret_arn, null) == null || can(regex("^arn:aws[a-z-]*:secretsmanager:", var.archive.secret_arn))
+    error_message = "archive.secret_arn must be the ARN of a secret in Secrets Manager."
+  }
+
+  validation {
+    condition     = var.archive == null || try(var.archive.task, null) != null || fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-archive.zip")
+    error_message = "With archive, packages must have aws-archive.zip too: run `make package`."
   }
 }
 

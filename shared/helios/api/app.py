@@ -72,11 +72,13 @@ DESCRIPTION = (
 )
 
 
-def create_app(services: Services | None = None) -> FastAPI:
+def create_app(services: Services | None = None, *, reads_archive: bool = True) -> FastAPI:
     """Build the API.
 
     Args:
         services: the adapters; by default built from the environment, with JSON logs on standard error.
+        reads_archive: whether this process reads and fills the archive of HELIOS_ARCHIVE_URL, for which it needs the
+            packages of the archive.
 
     Raises:
         ConfigurationError: a setting is missing or invalid.
@@ -85,7 +87,7 @@ def create_app(services: Services | None = None) -> FastAPI:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
         services = bootstrap.build_long_lived(configured)
-    services, archive = with_archive(services)
+    services, archive = with_archive(services) if reads_archive else (services, None)
     authenticators = webhook_auth.build(services.settings, sources=services.sources)
     broadcaster = Broadcaster()
     metrics = Metrics(dedupe=services.dedupe, watchers=lambda: broadcaster.client_count)
@@ -109,7 +111,7 @@ def create_app(services: Services | None = None) -> FastAPI:
     coalescer = Coalescer(
         ingest,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
-        at_once=2 if services.settings.database_connections >= MIN_CONNECTIONS_FOR_TWO_BATCHES else 1,
+        at_once=_batches_at_once(services),
     )
 
     targets = ConfiguredTargets(services.settings)
@@ -222,6 +224,13 @@ def create_app(services: Services | None = None) -> FastAPI:
         app.include_router(router)
     _install_pages(app, services.settings.dashboard_folder)
     return app
+
+
+def _batches_at_once(services: Services) -> int:
+    """How many batches are stored at the same time. A log takes them one after the other: calls share its producer."""
+    if services.log_edge or services.settings.database_connections < MIN_CONNECTIONS_FOR_TWO_BATCHES:
+        return 1
+    return 2
 
 
 def _install_pages(app: FastAPI, dashboard_folder: str | None) -> None:

@@ -1,7 +1,9 @@
 """Copies events to the archive, checks it, and brings events back."""
 
 import logging
+import math
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
@@ -36,7 +38,9 @@ class Archive:
         self.objects = objects
         self.files = files
 
-    def run(self, now: datetime, *, recheck: bool = False, patience_seconds: float = 0) -> RunResult:
+    def run(
+        self, now: datetime, *, recheck: bool = False, patience_seconds: float = 0, seconds: float | None = None
+    ) -> RunResult:
         """Copy the events of every day that is over, and read each file back.
 
         Each step can be interrupted. A file is listed before it is written, so that the next run finds and removes what
@@ -48,6 +52,7 @@ class Archive:
             now: decides which days are over.
             recheck: compare all days in Postgres, also those that were copied.
             patience_seconds: how long to wait for another process that changes the archive.
+            seconds: begin no further source of a day after this time. None: copy all.
 
         Raises:
             Retryable: Postgres or the archive can't be reached, or a file differs from what was written. The next run
@@ -57,14 +62,17 @@ class Archive:
             if turn is None:
                 return RunResult(busy=True)
             removed = self.remove_unreadable(turn)
-            days, written = turn.pending_days(now, recheck=recheck), list[ArchiveFile]()
+            days, written, copied = turn.pending_days(now, recheck=recheck), list[ArchiveFile](), 0
+            until = time.monotonic() + seconds if seconds is not None else math.inf
             for day in days:
-                for source, hot in turn.hot_contents(day).items():
-                    written += self._copy(turn, source, day, hot, now)
+                if not self._copy_day(turn, day, now, written, until=until):
+                    break
                 turn.finish_day(day, now)
-            turn.succeed(now)
+                copied += 1
+            if copied == len(days):
+                turn.succeed(now)
         result = RunResult(
-            days=len(days), files=len(written), rows=sum(file.contents.rows for file in written), removed=removed
+            days=copied, files=len(written), rows=sum(file.contents.rows for file in written), removed=removed
         )
         if days or removed:
             log.info("archived", extra={"days": result.days, "files": result.files, "rows": result.rows})
@@ -169,6 +177,16 @@ class Archive:
                 raise Retryable(f"Archive: {file.entry.path} {reason}. The next run writes it again.")
             copy.unlink()
         turn.complete(files, replaced=replaced, read=read, now=now)
+
+    def _copy_day(
+        self, turn: ArchiveTurn, day: date, now: datetime, written: list[ArchiveFile], *, until: float
+    ) -> bool:
+        """Copy a day, add its files to ``written``, and return whether no source is left when the time is over."""
+        for source, hot in turn.hot_contents(day).items():
+            if time.monotonic() > until:
+                return False
+            written += self._copy(turn, source, day, hot, now)
+        return True
 
     def _copy(self, turn: ArchiveTurn, source: Source, day: date, hot: Contents, now: datetime) -> list[ArchiveFile]:
         """Copy the events of one source and day that are not in the archive yet."""

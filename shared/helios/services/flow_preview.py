@@ -135,7 +135,7 @@ class _Sampler:
         )
 
     def _group(self, deadline: float, *, without: int | None) -> PreviewGroup:
-        """Evaluate a sample of the problems, or of all ``without`` so many problems, until the time is over."""
+        """Evaluate a sample until the time is over: of the problems, or of all instances ``without`` these."""
         flows, name, problems = self._read_from.flows, self._evaluator.flow.name, without is None
         among = flows.count(name, since=self._since, until=self._now, problems=problems)
         number = among - (without or 0)

@@ -57,10 +57,10 @@ function Lane({ leg, opened, place }: LaneProps): ReactNode {
   return (
     <li className="relative flex h-12 items-center border-t border-line text-[13px] first:border-t-0">
       <span className="w-24 shrink-0 pr-2 leading-4 sm:w-36">
-        <span className="block truncate font-medium">
-          {leg.name} <span className="font-normal text-faint tabular-nums">{partsOf(leg)}</span>
+        <span className="block truncate font-medium">{leg.name}</span>
+        <span className="block truncate text-xs text-faint tabular-nums">
+          {[sourceName(leg.source), partsOf(leg)].filter(Boolean).join(", ")}
         </span>
-        <span className="block truncate text-xs text-faint">{sourceName(leg.source)}</span>
       </span>
       <span className="relative h-full flex-1">
         <span aria-hidden className="absolute top-1/2 right-0 left-0 h-px bg-line" />

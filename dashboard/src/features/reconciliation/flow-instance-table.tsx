@@ -11,6 +11,7 @@ import { Notice, Skeleton } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 
 import type { Summary } from "./api";
+import { ExportOrders } from "./export-orders";
 import { Filters } from "./filters";
 import { useFlowInstances } from "./flow-instances";
 import { COLUMNS, FlowInstanceRow } from "./flow-instance-row";
@@ -38,7 +39,7 @@ export function FlowInstanceTable({ summary }: { summary: Summary | null }): Rea
     <Panel
       title="Orders"
       aside={
-        <span className="flex gap-2">
+        <span className="flex flex-wrap justify-end gap-2">
           {changed && (
             <Button look="filled" onClick={showChanges}>
               <Icon name="up" className="size-3.5" />
@@ -46,13 +47,16 @@ export function FlowInstanceTable({ summary }: { summary: Summary | null }): Rea
             </Button>
           )}
           {data && data.rows.length > 0 && (
-            <Button
-              onClick={() => {
-                setResolving(true);
-              }}
-            >
-              Resolve
-            </Button>
+            <>
+              <ExportOrders filter={filter} />
+              <Button
+                onClick={() => {
+                  setResolving(true);
+                }}
+              >
+                Resolve
+              </Button>
+            </>
           )}
         </span>
       }

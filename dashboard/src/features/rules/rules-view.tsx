@@ -1,5 +1,6 @@
 import { useState, type ReactNode } from "react";
 
+import { download } from "@/lib/download";
 import { count } from "@/lib/format";
 import { go, toRules, useAddress } from "@/state/address";
 import { Button } from "@/ui/button";
@@ -139,7 +140,7 @@ function Export({ flow }: { flow: string }): ReactNode {
           textOf(flow, null).then(
             (text) => {
               setError(null);
-              download(text, `${flow}.toml`);
+              download(text, `${flow}.toml`, "application/toml");
             },
             (reason: unknown) => {
               setError(reason instanceof Error ? reason : new Error(String(reason)));
@@ -152,12 +153,4 @@ function Export({ flow }: { flow: string }): ReactNode {
       {error && <Refusal error={error} scope="rules" />}
     </>
   );
-}
-
-function download(text: string, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/toml" }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
 }

@@ -338,3 +338,106 @@ run "receivers_without_secrets_are_refused" {
 
   expect_failures = [var.notifications_file]
 }
+
+run "nothing_archives_by_default" {
+  command = plan
+
+  assert {
+    condition     = !contains(keys(local.functions), "archive") && length(aws_cloudwatch_event_rule.archive) == 0 && !contains(keys(local.runtime_environment), "HELIOS_ARCHIVE_URL")
+    error_message = "Without archive there must be no function, no schedule and no setting for it."
+  }
+}
+
+run "a_function_archives_once_an_hour" {
+  variables {
+    archive = {}
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_rule.archive[0].schedule_expression == "rate(1 hour)" && aws_cloudwatch_event_target.archive[0].arn == module.function["archive"].arn
+    error_message = "The schedule must call the function, through its alias."
+  }
+
+  assert {
+    condition     = local.runtime_environment.HELIOS_ARCHIVE_URL == "s3://helios-archive-123456789012/events"
+    error_message = "Every function must know that there is an archive: HELIOS_RETENTION drops no events without."
+  }
+
+  assert {
+    condition = toset([
+      for name, function in local.functions : name
+      if anytrue([for permission in values(function.permissions) : anytrue([for action in permission.actions : startswith(action, "s3:")])])
+    ]) == toset(["archive"])
+    error_message = "No other function may read the archive."
+  }
+
+  assert {
+    condition     = alltrue([for resource in local.functions.archive.permissions.ArchiveFiles.resources : endswith(resource, "/events/*")])
+    error_message = "The function may not change its own package."
+  }
+
+  assert {
+    condition     = local.functions.archive.secret == "owner-settings" && !contains(keys(local.functions.archive.environment), "ARCHIVE_SECRET_ID")
+    error_message = "The function drops partitions, for which it must own the tables; a bucket of AWS needs no further credentials."
+  }
+
+  assert {
+    condition     = module.archive[0].package.key == "packages/aws-archive.zip"
+    error_message = "The zip must be uploaded."
+  }
+}
+
+run "a_function_archives_to_another_cloud_with_the_credentials_of_a_secret" {
+  variables {
+    archive = {
+      url        = "az://archive/helios"
+      secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:archive-a1b2c3"
+    }
+  }
+
+  assert {
+    condition     = local.runtime_environment.HELIOS_ARCHIVE_URL == "az://archive/helios" && output.archive.url == "az://archive/helios"
+    error_message = "The target must be that of the variable."
+  }
+
+  assert {
+    condition     = local.functions.archive.environment.ARCHIVE_SECRET_ID == var.archive.secret_arn && one(local.functions.archive.permissions.ArchiveCredentials.resources) == var.archive.secret_arn
+    error_message = "The function must be able to read this secret, and no other one."
+  }
+
+  assert {
+    condition     = !contains(keys(local.functions.archive.permissions), "ArchiveFiles")
+    error_message = "The function needs no access to a bucket that it does not use."
+  }
+}
+
+run "a_task_archives_in_place_of_the_function" {
+  command = plan
+
+  variables {
+    archive = {
+      task = {
+        cluster_arn         = "arn:aws:ecs:eu-central-1:123456789012:cluster/helios"
+        task_definition_arn = "arn:aws:ecs:eu-central-1:123456789012:task-definition/helios-archive:1"
+        role_arns           = ["arn:aws:iam::123456789012:role/helios-archive"]
+        subnet_ids          = ["subnet-1"]
+        security_group_ids  = ["sg-1"]
+      }
+    }
+  }
+
+  assert {
+    condition     = !contains(keys(local.functions), "archive") && length(aws_cloudwatch_event_rule.archive) == 0
+    error_message = "One schedule must archive, and not two."
+  }
+}
+
+run "a_folder_of_a_function_is_no_archive" {
+  command = plan
+
+  variables {
+    archive = { url = "/tmp/archive" }
+  }
+
+  expect_failures = [var.archive]
+}

@@ -139,6 +139,7 @@ run "every_queue_and_function_has_its_alarms" {
     namespace         = "Helios/helios"
     max_connections   = 500
     storage_gigabytes = 200
+    archives          = true
     apis              = { http = "http1", websocket = "ws1", access_log = "/aws/vendedlogs/apigateway/helios-api" }
   }
 
@@ -152,6 +153,7 @@ run "every_queue_and_function_has_its_alarms" {
       "websocket-errors"     = "AWS/ApiGateway IntegrationError GreaterThanThreshold 5"
       "nat-ports"            = "AWS/NATGateway ErrorPortAllocation GreaterThanThreshold 0"
       "partitions"           = "Helios/helios partitions_ahead LessThanThreshold 2"
+      "archive"              = "Helios/helios archive_silent_seconds GreaterThanThreshold 172800"
       "incidents"            = "Helios/helios serious_incidents GreaterThanThreshold 0"
       "notifications"        = "Helios/helios failing_notifications GreaterThanThreshold 0"
       "database-capacity"    = "AWS/RDS ACUUtilization GreaterThanThreshold 90"
@@ -180,7 +182,7 @@ run "every_queue_and_function_has_its_alarms" {
     condition = alltrue([
       for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets :
       widget.properties.region == "eu-central-1" && length(widget.properties.metrics) > 0 && widget.x + widget.width <= 24
-    ]) && length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 16
+    ]) && length(jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets) == 17
     error_message = "Each widget must show metrics of this region, within the width of the page."
   }
 
@@ -358,6 +360,7 @@ run "without_a_database_nothing_watches_one" {
     namespace         = "Helios/helios"
     max_connections   = 500
     storage_gigabytes = 200
+    archives          = true
     apis              = { http = "http1", websocket = "ws1", access_log = "/aws/vendedlogs/apigateway/helios-api" }
   }
 
@@ -466,6 +469,7 @@ run "an_archive_is_private_encrypted_and_filled_once_a_day" {
     name                 = "helios"
     cheaper_after_days   = 30
     noncurrent_days      = 7
+    package              = null
     permissions_boundary = null
 
     task = {
@@ -488,8 +492,18 @@ run "an_archive_is_private_encrypted_and_filled_once_a_day" {
   }
 
   assert {
-    condition     = one(aws_s3_bucket_lifecycle_configuration.this.rule[0].noncurrent_version_expiration).noncurrent_days == 7
+    condition     = one(aws_s3_bucket_lifecycle_configuration.this.rule[1].noncurrent_version_expiration).noncurrent_days == 7
     error_message = "An erased file must not stay as a version for longer than the variable says."
+  }
+
+  assert {
+    condition     = one(aws_s3_bucket_lifecycle_configuration.this.rule[0].filter).prefix == "events/"
+    error_message = "Events alone move to the cheaper class: Lambda reads the package."
+  }
+
+  assert {
+    condition     = length(aws_s3_object.package) == 0
+    error_message = "A task has an image of its own."
   }
 
   assert {
@@ -509,6 +523,7 @@ run "an_archive_without_a_task_has_no_schedule" {
     name                 = "helios"
     cheaper_after_days   = 30
     noncurrent_days      = 7
+    package              = null
     permissions_boundary = null
     task                 = null
   }

@@ -41,7 +41,7 @@ def open_store(url: str) -> ObjectStore:
         # The endpoint decides: the clouds' are HTTPS, and a compatible store in a private network may not be.
         return from_url(url, client_options={"timeout": TIMEOUT, "allow_http": True})
     except (BaseError, OSError, ValueError) as error:
-        raise ConfigurationError(f"HELIOS_ARCHIVE_URL: {_first_line(error)}") from error
+        raise ConfigurationError(f"HELIOS_ARCHIVE_URL: {url}: {_first_line(error)}") from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-# A private bucket for archived events, and the daily run that fills it.
+# A private bucket for archived events, the package of the function that fills it, and the schedule of a task that does.
 
 data "aws_caller_identity" "current" {}
 
@@ -52,12 +52,21 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     id     = "events"
     status = "Enabled"
 
-    filter {}
+    filter {
+      prefix = "${local.folder}/"
+    }
 
     transition {
       days          = var.cheaper_after_days
       storage_class = "GLACIER_IR"
     }
+  }
+
+  rule {
+    id     = "versions"
+    status = "Enabled"
+
+    filter {}
 
     noncurrent_version_expiration {
       noncurrent_days = var.noncurrent_days
@@ -98,18 +107,44 @@ resource "aws_s3_bucket_policy" "this" {
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
-# What a process that archives, reads and erases may do.
-data "aws_iam_policy_document" "access" {
-  statement {
-    sid       = "Files"
-    actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
-    resources = ["${aws_s3_bucket.this.arn}/*"]
-  }
+# Larger than what a request to Lambda may have.
+resource "aws_s3_object" "package" {
+  # checkov:skip=CKV_AWS_186: S3's own key encrypts it, as the bucket says
+  count = var.package == null ? 0 : 1
 
-  statement {
-    sid       = "List"
-    actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.this.arn]
+  bucket      = aws_s3_bucket.this.bucket
+  key         = "packages/${basename(var.package)}"
+  source      = var.package
+  source_hash = filebase64sha256(var.package)
+
+  depends_on = [aws_s3_bucket_versioning.this] # without it, the object has no version to which a rollback can return
+}
+
+locals {
+  folder = "events"
+
+  # What a process that archives, reads and erases may do.
+  permissions = {
+    ArchiveFiles = {
+      actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+      resources = ["${aws_s3_bucket.this.arn}/${local.folder}/*"]
+    }
+    ArchiveList = {
+      actions   = ["s3:ListBucket"]
+      resources = [aws_s3_bucket.this.arn]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "access" {
+  dynamic "statement" {
+    for_each = local.permissions
+
+    content {
+      sid       = statement.key
+      actions   = statement.value.actions
+      resources = statement.value.resources
+    }
   }
 }
 

@@ -14,7 +14,7 @@ variable "noncurrent_days" {
 }
 
 variable "task" {
-  description = "Task of ECS that runs `helios archive run` once a day. Null: no schedule; something else runs it."
+  description = "Task of ECS that runs `helios archive run` once a day. Null: no schedule; a function runs it."
   type = object({
     cluster_arn         = string
     task_definition_arn = string
@@ -22,6 +22,11 @@ variable "task" {
     subnet_ids          = list(string)
     security_group_ids  = list(string)
   })
+}
+
+variable "package" {
+  description = "Path of the zip of the function, which is uploaded. Null: none."
+  type        = string
 }
 
 variable "permissions_boundary" {

@@ -72,6 +72,18 @@ locals {
       absence     = "notBreaching"
     }
   }
+  archive_alarms = {
+    "archive" = {
+      description = "No event was archived for two days, so that no partition is dropped, and the database grows. The log of the archive function or task has the error."
+      namespace   = var.namespace
+      metric      = "archive_silent_seconds"
+      dimensions  = { service = "sweep" }
+      statistic   = "Minimum"
+      above       = 2 * 86400
+      minutes     = 120 # the first run, after the archive is switched on, comes within an hour
+      absence     = "notBreaching"
+    }
+  }
   # What the services around the functions report, and when that is too much or too little.
   services = merge({
     "api-errors" = {
@@ -141,6 +153,8 @@ locals {
     }, {
     for name, alarm in local.network_alarms : name => merge(alarm, { dimensions = { NatGatewayId = one(var.nat_gateways) } })
     if length(var.nat_gateways) > 0
+    }, {
+    for name, alarm in local.archive_alarms : name => alarm if var.archives
   })
   # Alarms for a function that fails, or that Lambda throttles, for five minutes.
   functions = merge([
@@ -304,6 +318,12 @@ locals {
     { title = "Live stream", statistic = "Sum", metrics = [for measure in ["ConnectCount", "MessageCount", "IntegrationError"] : [local.gateway, measure, "ApiId", var.apis.websocket]] },
     { title = "Partitions of events ahead", statistic = "Minimum", metrics = [[var.namespace, "partitions_ahead", "service", "sweep"]] },
     { title = "Incidents, and notifications that fail", statistic = "Maximum", metrics = [for measure in ["serious_incidents", "failing_notifications"] : [var.namespace, measure, "service", "sweep"]] },
+    ], [
+    for title in ["Time since the archive succeeded (s)"] : {
+      title     = title
+      statistic = "Maximum"
+      metrics   = [[var.namespace, "archive_silent_seconds", "service", "sweep"]]
+    } if var.archives
     ], [
     for widget in [
       { title = "Capacity of Aurora (ACU, % of the maximum)", metrics = ["ServerlessDatabaseCapacity", "ACUUtilization"] },

@@ -57,3 +57,8 @@ variable "storage_gigabytes" {
   description = "Storage of the database that the alarm tolerates, in GB."
   type        = number
 }
+
+variable "archives" {
+  description = "Whether there is an archive, whose last success the sweep reports."
+  type        = bool
+}

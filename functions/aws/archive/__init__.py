@@ -1,0 +1,1 @@
+"""Copies events to the archive, once an hour."""
