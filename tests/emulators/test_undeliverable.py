@@ -67,7 +67,7 @@ def _read_dead_letters(grid: Emulated, webhook: Webhook) -> None:
         pages = list(container.list_blobs(results_per_page=1).by_page())
         names = [blob.name for page in pages for blob in page]
         contents = [json.loads(container.download_blob(name).readall()) for name in names]
-    assert {letter["id"] for content in contents for letter in content} == {"0", "3"}
+    assert {dead_letter["id"] for content in contents for dead_letter in content} == {"0", "3"}
     assert len(names) == len(set(names))
 
     wrong = AzureSasCredential("sig=wrong")

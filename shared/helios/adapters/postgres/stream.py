@@ -117,7 +117,7 @@ READER_WAITS = "1s"
 process that was frozen holds the lock until Postgres ends its transaction."""
 
 READER_DOES_NOT_WAIT = "1ms"
-"""The same when so many frames wait that the reader could not number all of them."""
+"""The same when more frames wait than the reader numbers."""
 
 SELECT_FRAMES = """
 SELECT position, created_at, body::text FROM frames WHERE position > %s ORDER BY position LIMIT %s
