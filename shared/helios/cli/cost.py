@@ -43,6 +43,8 @@ ARCHIVE_FILE_KB = 256_000
 """The largest file of the archive; each source has at least one file a day."""
 ARCHIVE_EVENTS_PER_SECOND = 20_000
 """Events that the job archives and reads back in a second on one vCPU: an assumption."""
+ARCHIVE_FUNCTION_GB = 3
+"""The memory of the function that archives: the default of the AWS root."""
 LOG_KB = 3.6
 """What an event of 1 KB writes to Kafka before replication: its delivery, itself, and the record of an order of three
 legs that it changes (docs/scaling.md)."""
@@ -180,10 +182,8 @@ def _archive(load: Workload, prices: Prices) -> Iterator[Item]:
     requests = prices.of("s3_put", files) + prices.of("s3_get", files) + prices.of("glacier_ir_transition", moved)
     yield Item("aws", "archive, requests", requests)
     yield Item("aws", "archive, retrieval", prices.of("glacier_ir_retrieval_gb", load.archive_read_gb))
-    hours = load.events_per_second * SECONDS / ARCHIVE_EVENTS_PER_SECOND / 3600
-    yield Item(
-        "aws", "archive, daily task", prices.of("fargate_vcpu_hour", hours) + prices.of("fargate_gb_hour", 2 * hours)
-    )
+    seconds = load.events_per_second * SECONDS / ARCHIVE_EVENTS_PER_SECOND
+    yield Item("aws", "archive, function", prices.of("lambda_gb_second", ARCHIVE_FUNCTION_GB * seconds))
 
 
 def _gcp(load: Workload, prices: Prices) -> Iterator[Item]:
