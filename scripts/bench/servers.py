@@ -73,8 +73,8 @@ def another_database(running: Servers, *, partition_days: int = 7) -> Iterator[S
 
 
 @contextmanager
-def api(running: Servers, **settings: str) -> Iterator[tuple[int, Process]]:
-    """The API with one worker and these settings; its port and its process."""
+def api(running: Servers, *options: str, **settings: str) -> Iterator[tuple[int, Process]]:
+    """A process of the API with these options and settings; its port and the process."""
     port = free_port()
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=running.database_url,
@@ -85,7 +85,7 @@ def api(running: Servers, **settings: str) -> Iterator[tuple[int, Process]]:
     )
     with Process(
         "api",
-        [sys.executable, "-m", "helios.api", "--host", HOST, "--port", str(port)],
+        [sys.executable, "-m", "helios.api", "--host", HOST, "--port", str(port), *options],
         log=running.folder / "api.log",
         env=environment,
         cwd=REPOSITORY,

@@ -31,11 +31,12 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
         one = [(port, process.pid)]
         rows = [_row(running, one, clients, seconds) for clients in CLIENTS]
         memory = _peak_megabytes(process.pid)
-        with api(running) as (second, other):
-            _load([second], 16, 1)
-            rows.append(_row(running, [*one, (second, other.pid)], max(CLIENTS), seconds))
-        with _nothing(running) as server:
-            ceilings = [_ceiling(server, clients, seconds) for clients in CLIENTS]
+    with api(running, "--share-port") as first, api(running, "--share-port") as second:
+        workers = [(port, process.pid) for port, process in (first, second)]
+        _load([port for port, _ in workers], 16, 1)
+        rows.append(_row(running, workers, max(CLIENTS), seconds))
+    with _nothing(running) as server:
+        ceilings = [_ceiling(server, clients, seconds) for clients in CLIENTS]
     running.empty()
     return [
         Table(

@@ -3,9 +3,12 @@
 import argparse
 import ctypes
 import socket
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
+
+from helios.api import create_app
 
 _M_MMAP_THRESHOLD: Final = -3
 _LARGE_BYTES: Final = 128 * 1024
@@ -44,6 +47,7 @@ def main() -> None:
         "access_log": False,
     }
     if options.share_port:
+        serve["app"] = partial(create_app, is_one_of_several=True)
         uvicorn.Server(uvicorn.Config(**serve)).run(sockets=[_shared_socket(options.host, options.port)])
     else:
         uvicorn.run(**serve, reload=options.reload, reload_dirs=options.reload_dir)

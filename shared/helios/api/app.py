@@ -72,13 +72,17 @@ DESCRIPTION = (
 )
 
 
-def create_app(services: Services | None = None, *, reads_archive: bool = True) -> FastAPI:
+def create_app(
+    services: Services | None = None, *, reads_archive: bool = True, is_one_of_several: bool = False
+) -> FastAPI:
     """Build the API.
 
     Args:
         services: the adapters; by default built from the environment, with JSON logs on standard error.
         reads_archive: whether this process reads and fills the archive of HELIOS_ARCHIVE_URL, for which it needs the
             packages of the archive.
+        is_one_of_several: whether other processes on this machine serve the same address. Each then stores one batch at
+            a time: the others use the other cores.
 
     Raises:
         ConfigurationError: a setting is missing or invalid.
@@ -111,7 +115,7 @@ def create_app(services: Services | None = None, *, reads_archive: bool = True) 
     coalescer = Coalescer(
         ingest,
         timeout_seconds=2 * services.settings.database_timeout_seconds,
-        at_once=_batches_at_once(services),
+        at_once=1 if is_one_of_several else _batches_at_once(services),
     )
 
     targets = ConfiguredTargets(services.settings)
@@ -227,7 +231,10 @@ def create_app(services: Services | None = None, *, reads_archive: bool = True) 
 
 
 def _batches_at_once(services: Services) -> int:
-    """How many batches are stored at the same time. A log takes them one after the other: calls share its producer."""
+    """How many batches a process that serves an address alone stores at the same time.
+
+    A log takes batches one after the other: calls share its producer.
+    """
     if services.log_edge or services.settings.database_connections < MIN_CONNECTIONS_FOR_TWO_BATCHES:
         return 1
     return 2
