@@ -4,7 +4,7 @@ import { asCurl } from "@/features/event-details/api";
 import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
 import { addUp } from "@/features/stats/api";
 import { partLines, sourceLines, streamLine } from "@/features/health/wording";
-import { csvLine } from "@/lib/csv";
+import { csvLine, csvRows } from "@/lib/csv";
 import { age, amount, duration, percent, span } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { sources } from "@/lib/sources";
@@ -196,4 +196,15 @@ test("a silent source is reported after a minute", () => {
 test("a line of CSV has quotes where it needs them, and no cell that a spreadsheet evaluates", () => {
   expect(csvLine(["a", null, 1, "-2.50", "say, \"x\"", "two\nlines"])).toBe('a,,1,-2.50,"say, ""x""","two\nlines"\n');
   expect(csvLine(["=1+1", "+x", "-x", "@x", "\tx", "\rx"])).toBe("'=1+1,'+x,'-x,'@x,'\tx,\"'\rx\"\n");
+});
+
+test("the rows of a CSV file have the values that were written, and the line on which each begins", () => {
+  const written = [["a", "", "1"], ["say, \"x\"", "two\nlines", "=1+1"], ["-2.50", "'quoted'", "x"]];
+  expect(csvRows(written.map(csvLine).join("")).map(({ values }) => values)).toEqual(written);
+  expect(csvRows('\uFEFFa,b\r\n"1\n2",\r\n\r\nc,d')).toEqual([
+    { line: 1, values: ["a", "b"] },
+    { line: 2, values: ["1\n2", ""] },
+    { line: 5, values: ["c", "d"] },
+  ]);
+  expect(csvRows("")).toEqual([]);
 });

@@ -326,3 +326,22 @@ test("the orders that match the filter are saved as CSV, and no cell is a formul
   expect(lines[2]).toMatch(/^order,"'=HYPERLINK\(""x""\)",mismatched,/);
   expect(lines).toHaveLength(4);
 });
+
+test("unresolved problems are counted by person and age", async () => {
+  const row = { flow: "order", older_than_seconds: 0, assignee: null, instances: 3, overdue: 0 };
+  server.workload = [
+    row,
+    { ...row, older_than_seconds: 86_400, instances: 1200, overdue: 1200 },
+    { ...row, assignee: "lee", instances: 4 },
+    { ...row, flow: "refund", instances: 70 },
+  ];
+  await visit("?view=reconciliation&flow=order");
+  const panel = await screen.findByRole("region", { name: "Unresolved problems" });
+  const cells = within(panel).getAllByRole("row").map((each) => [...each.children].map((cell) => cell.textContent));
+  expect(cells).toEqual([
+    ["assigned to", "new", "over 1 d", "all"],
+    ["nobody", "3", "1,200", "1,203"],
+    ["lee", "4", "0", "4"],
+  ]);
+  expect(panel).toHaveTextContent("1,200 overdue");
+});

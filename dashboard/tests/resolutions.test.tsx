@@ -92,3 +92,43 @@ test("a refused step names the scope that it needs", async () => {
 
   expect(await within(resolution).findByText("helios tokens create --name me --scope resolve")).toBeVisible();
 });
+
+/** Opens the dialog that imports steps, and chooses a file with these lines. */
+async function importFile(...lines: string[]): Promise<HTMLElement> {
+  await user.click(await screen.findByRole("button", { name: "Import CSV" }));
+  const dialog = await screen.findByRole("dialog", { name: "Import steps" });
+  await user.upload(within(dialog).getByLabelText("File"), new File([lines.join("\n")], "steps.csv", { type: "text/csv" }));
+  return dialog;
+}
+
+test("the steps of a file are taken, those that are alike in one action", async () => {
+  await visit("?view=reconciliation");
+  const dialog = await importFile(
+    "flow,key,step,text",
+    "order,ORD-1,write_off,lost",
+    'order,ORD-2,note,"says ""no"""',
+    "order,ORD-3,write_off,lost",
+  );
+  await user.click(await within(dialog).findByRole("button", { name: "Take the steps for 3 orders" }));
+
+  expect(await within(dialog).findAllByRole("button", { name: "Undo" })).toHaveLength(2);
+  expect(server.resolutions.requests).toMatchObject([
+    { step: "write_off", text: "lost", instances: [{ flow: "order", key: "ORD-1" }, { flow: "order", key: "ORD-3" }] },
+    { step: "note", text: 'says "no"', assignee: null, instances: [{ flow: "order", key: "ORD-2" }] },
+  ]);
+});
+
+test.each([
+  [["flow,key", "order,ORD-1"], "line 1: the column step is missing"],
+  [["flow,key,step,why", "order,ORD-1,note,x"], "line 1: there is no column why"],
+  [["flow,key,step", "order,ORD-1,pay"], "line 2: step is pay"],
+  [["flow,key,step,text", "order,ORD-1,assign,", "order,ORD-2,note,"], "line 3: text is needed for note"],
+  [["flow,key,step", "order,ORD-1"], "line 2: it has another number of columns"],
+  [["flow,key,step", 'order,"ORD-1,note'], "line 2: a quote is not closed"],
+  [["flow,key,step"], "the file has no rows"],
+])("a wrong file takes no step: %j", async (lines, fault) => {
+  await visit("?view=reconciliation");
+  const dialog = await importFile(...lines);
+  expect(await within(dialog).findByRole("alert")).toHaveTextContent(fault);
+  expect(within(dialog).getByRole("button", { name: "Take the steps" })).toBeDisabled();
+});

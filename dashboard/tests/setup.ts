@@ -15,6 +15,18 @@ HTMLDialogElement.prototype.close = function close() {
   this.open = false;
 };
 Element.prototype.scrollTo = () => undefined;
+Blob.prototype.text = function text() {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => {
+      resolve(reader.result as string);
+    };
+    reader.onerror = () => {
+      reject(new Error("the file can't be read"));
+    };
+    reader.readAsText(this);
+  });
+};
 
 afterEach(() => {
   cleanup();

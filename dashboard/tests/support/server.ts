@@ -46,6 +46,7 @@ export class TestServer {
   readonly replays = new Replays();
   readonly recoveries = new Recoveries();
   readonly resolutions = new Resolutions();
+  workload: Schemas["Workload"][] = [];
   readonly rules = new Rules();
   /** The query strings of all requests for events. */
   readonly eventQueries: string[] = [];
@@ -159,6 +160,8 @@ export class TestServer {
         this.tickets.add(ticket);
         return [201, { ticket, expires_in: 30 }];
       }
+      case "/api/v1/flows/workload":
+        return [200, this.workload];
       case "/api/v1/sources":
         return [200, this.sources];
       case "/api/v1/stats":

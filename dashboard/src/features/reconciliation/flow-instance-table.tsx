@@ -17,11 +17,13 @@ import { useFlowInstances } from "./flow-instances";
 import { COLUMNS, FlowInstanceRow } from "./flow-instance-row";
 
 const ResolveDialog = lazy(() => import("@/features/resolutions/resolve-dialog"));
+const ImportDialog = lazy(() => import("@/features/resolutions/import-dialog"));
 
 /** The orders that match the filter, newest first. Rows stay in place while the viewer works with them. */
 export function FlowInstanceTable({ summary }: { summary: Summary | null }): ReactNode {
   const { flows: filter } = useAddress();
   const [resolving, setResolving] = useState(false);
+  const [importing, setImporting] = useState(false);
   const { browsing, stop, handlers } = useBrowsing();
   const { query, changed } = useFlowInstances(filter, browsing);
   const several = (useDeclarations().data?.length ?? 1) > 1;
@@ -46,6 +48,13 @@ export function FlowInstanceTable({ summary }: { summary: Summary | null }): Rea
               Show changes
             </Button>
           )}
+          <Button
+            onClick={() => {
+              setImporting(true);
+            }}
+          >
+            Import CSV
+          </Button>
           {data && data.rows.length > 0 && (
             <>
               <ExportOrders filter={filter} />
@@ -67,6 +76,15 @@ export function FlowInstanceTable({ summary }: { summary: Summary | null }): Rea
             filter={filter}
             onClose={() => {
               setResolving(false);
+            }}
+          />
+        </Suspense>
+      )}
+      {importing && (
+        <Suspense>
+          <ImportDialog
+            onClose={() => {
+              setImporting(false);
             }}
           />
         </Suspense>

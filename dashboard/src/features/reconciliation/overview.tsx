@@ -11,6 +11,7 @@ import { Funnel } from "./funnel";
 import { Silence } from "./silence";
 import { FlowInstanceTable } from "./flow-instance-table";
 import { Trend } from "./trend";
+import { WorkloadPanel } from "./workload";
 
 /** The summary of reconciliation, and the orders with their status. */
 export default function Overview(): ReactNode {
@@ -39,6 +40,7 @@ export default function Overview(): ReactNode {
           </div>
         </>
       )}
+      <WorkloadPanel flow={flows.flow} />
       <FlowInstanceTable summary={summary} />
     </>
   );

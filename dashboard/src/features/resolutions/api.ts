@@ -34,10 +34,21 @@ export function useDryRun(filter: ResolutionRequest["filter"]): UseQueryResult<R
 export const useResolve = (): UseMutationResult<ResolutionAction, Error, ResolutionRequest> =>
   useChange((request) => post(apiUrl("/api/v1/resolutions"), undefined, request));
 
+/** Take several steps, after all of them were tried: none is taken if one would be refused. */
+export const useImport = (): UseMutationResult<ResolutionAction[], Error, ResolutionRequest[]> =>
+  useChange(async (requests) => {
+    const send = (request: ResolutionRequest): Promise<ResolutionAction> =>
+      post(apiUrl("/api/v1/resolutions"), undefined, request);
+    if (requests.length > 1) for (const request of requests) await send({ ...request, dry_run: true });
+    const actions: ResolutionAction[] = [];
+    for (const request of requests) actions.push(await send(request));
+    return actions;
+  });
+
 export const useUndo = (): UseMutationResult<ResolutionAction, Error, number> =>
   useChange((id) => post(apiUrl(`/api/v1/resolutions/${id}/undo`)));
 
-function useChange<T>(change: (variables: T) => Promise<ResolutionAction>): UseMutationResult<ResolutionAction, Error, T> {
+function useChange<R, T>(change: (variables: T) => Promise<R>): UseMutationResult<R, Error, T> {
   const queries = useQueryClient();
   return useMutation({
     mutationFn: change,

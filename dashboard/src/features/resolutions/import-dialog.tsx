@@ -1,0 +1,84 @@
+import { useState, type ReactNode } from "react";
+
+import { count } from "@/lib/format";
+import { Button } from "@/ui/button";
+import { Code } from "@/ui/code";
+import { Dialog } from "@/ui/dialog";
+import { Icon } from "@/ui/icons";
+import { Refusal } from "@/ui/refusal";
+
+import { ActionLine } from "./action-line";
+import { useImport, type ResolutionRequest } from "./api";
+import { COLUMNS, requestsOf } from "./import";
+
+/** Takes the steps of a CSV file that the viewer chooses: all of them, or none if one is refused. */
+export default function ImportDialog({ onClose }: { onClose: () => void }): ReactNode {
+  const [requests, setRequests] = useState<ResolutionRequest[]>([]);
+  const [fault, setFault] = useState<string | null>(null);
+  const { mutate, data, error, isPending, reset } = useImport();
+  const orders = requests.reduce((sum, { instances }) => sum + (instances?.length ?? 0), 0);
+
+  const read = async (file: File | undefined): Promise<void> => {
+    reset();
+    setFault(null);
+    setRequests([]);
+    if (!file) return;
+    try {
+      setRequests(requestsOf(await file.text()));
+    } catch (wrong) {
+      setFault(wrong instanceof Error ? wrong.message : String(wrong));
+    }
+  };
+
+  return (
+    <Dialog label="Import steps" onClose={onClose} className="m-auto w-[34rem] max-w-[94vw] rounded-xl border shadow-2xl">
+      <div className="flex items-start justify-between gap-3 px-5 pt-4">
+        <h2 className="text-sm font-semibold">Import steps</h2>
+        <Button look="quiet" className="w-8 px-0" onClick={onClose} aria-label="Close">
+          <Icon name="close" />
+        </Button>
+      </div>
+      <div className="flex flex-col gap-3 px-5 pt-2 pb-5 text-[13px]">
+        {data ? (
+          <ol role="status" className="max-h-80 overflow-auto">
+            {data.map((action) => (
+              <ActionLine key={action.id} action={action} />
+            ))}
+          </ol>
+        ) : (
+          <>
+            <p className="text-soft">
+              A CSV file with the columns <Code>{COLUMNS.join(",")}</Code>, of which the last two may be left out. Orders with the
+              same step, text and assignee are one action, which one click undoes.
+            </p>
+            <label className="flex flex-col gap-1.5 font-medium">
+              File
+              <input
+                type="file"
+                accept=".csv,text/csv"
+                onChange={(event) => void read(event.target.files?.[0])}
+                className="font-normal"
+              />
+            </label>
+            {fault !== null && (
+              <p role="alert" className="text-bad">
+                {fault}
+              </p>
+            )}
+            {error && <Refusal error={error} scope="resolve" />}
+            <Button
+              look="filled"
+              className="self-start"
+              disabled={orders === 0 || isPending}
+              onClick={() => {
+                mutate(requests);
+              }}
+            >
+              {orders === 0 ? "Take the steps" : `Take the steps for ${count(orders)} orders`}
+            </Button>
+          </>
+        )}
+      </div>
+    </Dialog>
+  );
+}
