@@ -57,7 +57,7 @@ export default function ImportDialog({ onClose }: { onClose: () => void }): Reac
                 type="file"
                 accept=".csv,text/csv"
                 onChange={(event) => void read(event.target.files?.[0])}
-                className="font-normal"
+                className="font-normal file:mr-3 file:h-8 file:rounded-lg file:border file:border-edge file:bg-panel file:px-3"
               />
             </label>
             {fault !== null && (
