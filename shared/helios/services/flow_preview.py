@@ -40,10 +40,10 @@ MAX_EXAMPLES: Final = 20
 PROBLEM_SHARE: Final = 0.4
 """The part of the time for the sample of problems: few instances are problems, and versions are written for them."""
 
-READING_SHARE: Final = 0.2
+READING_SHARE: Final = 0.15
 """The part of the time for reading events. Reading their instances takes longer, and evaluating them takes less."""
 
-RECORDED_SHARE: Final = 0.8
+RECORDED_SHARE: Final = 0.6
 """The part of the time after which no more instances of the newest events are read."""
 
 
