@@ -59,7 +59,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "resolutions": resolving.measure,
 }
 
-SIZED = {"archive", "drops", "retention"}
+SIZED = {"archive", "drops", "flink", "retention"}
 """The measurements whose number of events can be chosen."""
 
 TIMED = {"topology"}
