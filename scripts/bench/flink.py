@@ -49,8 +49,8 @@ from scripts.bench.servers import Servers, api
 
 ORDERS = 66_000
 QUICK_ORDERS = 6_000
-"""Each has three legs, and every twentieth event is sent twice. With fewer, Java still compiles: each of two TaskManagers
-does that for itself."""
+"""Each has three legs, and every twentieth event is sent twice. With fewer orders, Java still compiles, and each of two
+TaskManagers does that for itself."""
 WARM = 0.3
 """The share of the deliveries that the job reads before the measurement begins: they also load and compile code."""
 MEASURED = 0.95
