@@ -30,7 +30,7 @@ WHERE place <= %(legs)s
 def waiting_frames(running: Servers) -> Iterator[None]:
     """Have ``FRAMES`` frames wait during the block, each of a batch of one event of an order of three legs.
 
-    The sums then lack what these frames carry, and whoever reads sums adds it.
+    The sums then lack what these frames carry. What reads at a position reads at the earlier one, the rest adds it.
     """
     reconciler = Reconciler(declaration.load())
     with open_pool(running.database_url, connections=1, timeout_seconds=60) as pool:

@@ -5,10 +5,9 @@ import { count } from "@/lib/format";
 import { isCloud } from "@/lib/sources";
 import { useView, type ReplayDraft } from "@/state/view";
 import { Button } from "@/ui/button";
-import { Dialog } from "@/ui/dialog";
-import { Icon } from "@/ui/icons";
 import { Notice } from "@/ui/notice";
 import { Refusal } from "@/ui/refusal";
+import { TitledDialog } from "@/ui/titled-dialog";
 
 import { useJob, useStart } from "./api";
 import { JobCard } from "./job-card";
@@ -27,16 +26,7 @@ export default function ReplayDialog({ draft }: { draft: ReplayDraft }): ReactNo
   };
   const [, many] = NAMES[draft.what];
   return (
-    <Dialog label={`Replay ${many}`} onClose={close} className="m-auto w-[34rem] max-w-[94vw] rounded-xl border shadow-2xl">
-      <div className="flex items-start justify-between gap-3 px-5 pt-4">
-        <div className="min-w-0">
-          <h2 className="text-sm font-semibold">Replay {many}</h2>
-          <p className="mt-1 text-[13px] break-words text-soft">{scopeOf(draft)}</p>
-        </div>
-        <Button look="quiet" className="w-8 px-0" onClick={close} aria-label="Close">
-          <Icon name="close" />
-        </Button>
-      </div>
+    <TitledDialog title={`Replay ${many}`} about={scopeOf(draft)} onClose={close}>
       <div className="px-5 pt-3 pb-5">
         {starting.data ? (
           <Started id={starting.data.id} />
@@ -44,7 +34,7 @@ export default function ReplayDialog({ draft }: { draft: ReplayDraft }): ReactNo
           <Form draft={draft} pending={starting.isPending} error={starting.error} onStart={starting.mutate} />
         )}
       </div>
-    </Dialog>
+    </TitledDialog>
   );
 }
 

@@ -3,9 +3,8 @@ import { useState, type ReactNode } from "react";
 import { count } from "@/lib/format";
 import { Button } from "@/ui/button";
 import { Code } from "@/ui/code";
-import { Dialog } from "@/ui/dialog";
-import { Icon } from "@/ui/icons";
 import { Refusal } from "@/ui/refusal";
+import { TitledDialog } from "@/ui/titled-dialog";
 
 import { ActionLine } from "./action-line";
 import { useImport, type ResolutionRequest } from "./api";
@@ -31,13 +30,7 @@ export default function ImportDialog({ onClose }: { onClose: () => void }): Reac
   };
 
   return (
-    <Dialog label="Import steps" onClose={onClose} className="m-auto w-[34rem] max-w-[94vw] rounded-xl border shadow-2xl">
-      <div className="flex items-start justify-between gap-3 px-5 pt-4">
-        <h2 className="text-sm font-semibold">Import steps</h2>
-        <Button look="quiet" className="w-8 px-0" onClick={onClose} aria-label="Close">
-          <Icon name="close" />
-        </Button>
-      </div>
+    <TitledDialog title="Import steps" onClose={onClose}>
       <div className="flex flex-col gap-3 px-5 pt-2 pb-5 text-[13px]">
         {data ? (
           <ol role="status" className="max-h-80 overflow-auto">
@@ -79,6 +72,6 @@ export default function ImportDialog({ onClose }: { onClose: () => void }): Reac
           </>
         )}
       </div>
-    </Dialog>
+    </TitledDialog>
   );
 }

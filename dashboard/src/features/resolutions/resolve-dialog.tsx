@@ -4,11 +4,9 @@ import { count } from "@/lib/format";
 import { boundsOf, statusesOf } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import type { FlowFilter } from "@/state/address";
-import { Button } from "@/ui/button";
-import { Dialog } from "@/ui/dialog";
-import { Icon } from "@/ui/icons";
 import { Skeleton } from "@/ui/notice";
 import { Refusal } from "@/ui/refusal";
+import { TitledDialog } from "@/ui/titled-dialog";
 
 import { ActionLine } from "./action-line";
 import { useDryRun, type ResolutionAction, type ResolutionRequest } from "./api";
@@ -25,13 +23,7 @@ export default function ResolveDialog({ filter, onClose }: ResolveDialogProps): 
   const [selected] = useState(() => targetOf(filter, serverNow()));
   const [done, setDone] = useState<ResolutionAction | null>(null);
   return (
-    <Dialog label="Resolve orders" onClose={onClose} className="m-auto w-[34rem] max-w-[94vw] rounded-xl border shadow-2xl">
-      <div className="flex items-start justify-between gap-3 px-5 pt-4">
-        <h2 className="text-sm font-semibold">Resolve orders</h2>
-        <Button look="quiet" className="w-8 px-0" onClick={onClose} aria-label="Close">
-          <Icon name="close" />
-        </Button>
-      </div>
+    <TitledDialog title="Resolve orders" onClose={onClose}>
       <div className="px-5 pt-2 pb-5">
         {done ? (
           <ol role="status" className="text-[13px]">
@@ -41,7 +33,7 @@ export default function ResolveDialog({ filter, onClose }: ResolveDialogProps): 
           <Form target={selected} onDone={setDone} />
         )}
       </div>
-    </Dialog>
+    </TitledDialog>
   );
 }
 
