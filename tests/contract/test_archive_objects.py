@@ -57,22 +57,23 @@ def test_credentials_need_not_be_in_the_environment(s3_server, tmp_path):
     (tmp_path / "file").write_bytes(b"content")
     url = f"s3://{BUCKET}/{tmp_path.name}"
 
-    objects = Objects(open_store(url, credentials=s3_server.environment, request_seconds=10))
+    credentials = {name: value for name, value in s3_server.environment.items() if name != "AWS_ALLOW_HTTP"}
+    objects = Objects(open_store(url, credentials=credentials, request_seconds=10))
 
     objects.put(PATH, tmp_path / "file")
     assert objects.paths() == {PATH}
 
 
 @pytest.mark.parametrize(
-    ("url", "names"),
+    ("url", "credentials"),
     [
-        ("az://container/prefix", ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_SAS_TOKEN")),
-        ("az://container/prefix", ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY")),
-        ("s3://bucket/prefix", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")),
+        ("az://container/prefix", {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_SAS_TOKEN": "sv=2026&sig=x"}),
+        ("az://container/prefix", {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_ACCOUNT_KEY": "c2VjcmV0"}),
+        ("s3://bucket/prefix", {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "eu-west-1"}),
     ],
 )
-def test_the_names_of_credentials_are_those_of_the_environment(url, names):
-    open_store(url, credentials=dict.fromkeys(names, "c2VjcmV0"))
+def test_the_names_of_credentials_are_those_of_the_environment(url, credentials):
+    open_store(url, credentials=credentials)
 
     with pytest.raises(ConfigurationError, match="'nothing'"):
-        open_store(url, credentials={"NOTHING": "c2VjcmV0"})
+        open_store(url, credentials={"NOTHING": "x"})
