@@ -6,6 +6,7 @@ import pytest
 
 from helios.adapters.archive.objects import Objects, open_store
 from helios.errors import ConfigurationError, Retryable
+from tests.fixtures.objects import BUCKET
 
 PATH = "source=aws/day=2025-11-01/file.parquet"
 
@@ -49,3 +50,30 @@ def test_a_folder_that_can_not_be_written_is_retryable(tmp_path):
 
     with pytest.raises(Retryable, match="Archive: "):
         objects.put(PATH, tmp_path / "file")
+
+
+def test_credentials_need_not_be_in_the_environment(s3_server, tmp_path):
+    """A function has credentials of its own there, which are those of another account."""
+    (tmp_path / "file").write_bytes(b"content")
+    url = f"s3://{BUCKET}/{tmp_path.name}"
+
+    credentials = {name: value for name, value in s3_server.environment.items() if name != "AWS_ALLOW_HTTP"}
+    objects = Objects(open_store(url, credentials=credentials, request_seconds=10))
+
+    objects.put(PATH, tmp_path / "file")
+    assert objects.paths() == {PATH}
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials"),
+    [
+        ("az://container/prefix", {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_SAS_TOKEN": "sv=2026&sig=x"}),
+        ("az://container/prefix", {"AZURE_STORAGE_ACCOUNT_NAME": "shop", "AZURE_STORAGE_ACCOUNT_KEY": "c2VjcmV0"}),
+        ("s3://bucket/prefix", {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "eu-west-1"}),
+    ],
+)
+def test_the_names_of_credentials_are_those_of_the_environment(url, credentials):
+    open_store(url, credentials=credentials)
+
+    with pytest.raises(ConfigurationError, match="'nothing'"):
+        open_store(url, credentials={"NOTHING": "x"})

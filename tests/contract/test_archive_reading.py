@@ -1,10 +1,13 @@
 """A reader finds the same events in the same order, wherever they are, and sees which ones are archived."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
+from helios.adapters.archive.reader import ArchiveReader
+from helios.adapters.archive.tiered import OpenedOnFirstRead
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.balances import PostgresBalances
 from helios.adapters.postgres.incidents import PostgresIncidents
@@ -12,7 +15,9 @@ from helios.adapters.postgres.recoveries import PostgresRecoveries
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.errors import ConfigurationError, Retryable
 from helios.model.access import EventLimits
+from helios.model.archive import FileFilter
 from helios.model.events import Event, EventFilter
 from helios.model.replay import Checkpoint, ReplayFilter
 from helios.reconciliation import declaration
@@ -169,7 +174,7 @@ def test_a_restored_day_is_read_from_postgres_again(filled):
 
 
 def test_a_long_search_ends_the_page_and_continues_at_its_cursor(filled, monkeypatch):
-    monkeypatch.setattr("helios.adapters.archive.reader.SEARCH_SECONDS", 0)
+    monkeypatch.setattr("helios.adapters.archive.tiered.SEARCH_SECONDS", 0)
     for day in days(4):
         filled.drop(day)
     reader, where = filled.opened.reader, EventFilter(type="OrderPlaced", until=datetime(2025, 11, 20, tzinfo=UTC))
@@ -221,3 +226,57 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
     assert after.status == "incomplete"
     assert [leg.fields for leg in after.legs] == [leg.fields for leg in before.legs]
     assert view.flow("order", "ORD-2") is None
+
+
+@pytest.fixture
+def archived_order(filled):
+    """The files of an order that only the archive has."""
+    filled.drop(FIRST)
+    return filled.archive.manifest.files(FileFilter(source="aws", only_archived=True))
+
+
+def test_a_read_that_takes_too_long_is_interrupted(archived_order, filled, monkeypatch):
+    """The interruption takes place within the first request to the store."""
+    requested, interrupted = threading.Event(), threading.Event()
+
+    def interrupting(_seconds, interrupt):
+        def call():
+            requested.wait(30)
+            interrupt()
+            interrupted.set()
+
+        return threading.Timer(0, call)
+
+    def slow(*arguments):
+        requested.set()
+        interrupted.wait(30)
+        return read_range(*arguments)
+
+    files = filled.opened.reading.files
+    read_range = files.read_range
+    monkeypatch.setattr(files, "read_range", slow)
+    monkeypatch.setattr("helios.adapters.archive.reader.Timer", interrupting)
+
+    with pytest.raises(Retryable, match="INTERRUPT"):
+        ArchiveReader(filled.opened.reading, seconds=1).events(archived_order, [], newest_first=True, limit=5)
+
+    reader = ArchiveReader(filled.opened.reading, seconds=None)
+    assert len(reader.events(archived_order, [], newest_first=True, limit=5)) == 5
+
+
+def test_an_archive_that_could_not_be_opened_is_opened_by_the_next_read(archived_order, filled):
+    """A process that runs can't refuse to start, so a wrong setting is no other error than a store that is down."""
+    attempts = iter([ConfigurationError("wrong"), Retryable("down"), None])
+
+    def open_reader():
+        if error := next(attempts):
+            raise error
+        return ArchiveReader(filled.opened.reading)
+
+    reader = OpenedOnFirstRead(open_reader)
+    for reason in ("wrong", "down"):
+        with pytest.raises(Retryable, match=reason):
+            reader.count(archived_order, [])
+
+    assert reader.count(archived_order, [])[0] == 10
+    assert len(reader.events(archived_order, [], newest_first=True, limit=5)) == 5

@@ -20,7 +20,9 @@ def test_of_several_api_processes_one_archives_without_being_asked(archived):
     settings = Settings(database_url=archived.url, archive_url=archived.archive_url, trust_loopback=True)
     before = archived.opened.reader.archive_succeeded_at()
     with ExitStack() as stack:
-        client, _ = [stack.enter_context(client_of(bootstrap.build(settings))) for _ in range(2)]
+        client, _ = [
+            stack.enter_context(client_of(*bootstrap.with_archive(bootstrap.build(settings)))) for _ in range(2)
+        ]
         eventually(lambda: archived.opened.reader.archive_succeeded_at() > before, seconds=60)
         eventually(lambda: len(archived.archive.manifest.files(FileFilter())) == 6, seconds=60)
         assert client.get("/api/v1/health/detailed").json()["archive"] == "healthy"

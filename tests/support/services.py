@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from starlette.testclient import TestClient
 
 from helios.api import create_app
-from helios.bootstrap import Services
+from helios.bootstrap import OpenArchive, Services
 from helios.model.tokens import PREFIX, SCOPES, Token, digest
 from helios.reconciliation import declaration
 from helios.services.rules import Rules
@@ -70,6 +70,12 @@ def bearer(name: str) -> dict[str, str]:
     return {"authorization": f"Bearer {PREFIX}{name}"}
 
 
-def client_of(services: Services, *, url: str = "http://127.0.0.1", sender: str = "127.0.0.1") -> TestClient:
-    """A client of an API on these services; by default on the same machine."""
-    return TestClient(create_app(services), base_url=url, client=(sender, 50000))
+def client_of(
+    services: Services,
+    archive: OpenArchive | None = None,
+    *,
+    url: str = "http://127.0.0.1",
+    sender: str = "127.0.0.1",
+) -> TestClient:
+    """A client of an API on these services, which fills the archive; by default on the same machine."""
+    return TestClient(create_app(services, archive=archive), base_url=url, client=(sender, 50000))

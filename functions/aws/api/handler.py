@@ -13,6 +13,5 @@ logs.configure(configured.log_level)
 services = bootstrap.build(configured, is_frozen_between_calls=True)
 if "AWS_LAMBDA_RUNTIME_API" in os.environ:  # set by Lambda, which sends SIGTERM to a function with an extension
     interrupts.close_on_sigterm(services.close)
-# Without the archive, whose packages would make each cold start slower: the function `archive` fills it.
 # No lifespan: Mangum would run it with every request, and close the database connections each time.
-handler = Mangum(create_app(services, reads_archive=False), lifespan="off")
+handler = Mangum(create_app(services), lifespan="off")

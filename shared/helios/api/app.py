@@ -49,7 +49,7 @@ from helios.api.store_metrics import StoreCollector
 from helios.api.stream import Broadcaster, OutboxFollower
 from helios.api.webhook_receiver import WebhookReceiver
 from helios.auth import webhook_auth
-from helios.bootstrap import Services, with_archive
+from helios.bootstrap import OpenArchive, Services, with_archive
 from helios.model.access import Visibility
 from helios.normalise import LARGEST_BODY_BYTES
 from helios.services.batching import Coalescer
@@ -73,14 +73,14 @@ DESCRIPTION = (
 
 
 def create_app(
-    services: Services | None = None, *, reads_archive: bool = True, is_one_of_several: bool = False
+    services: Services | None = None, *, archive: OpenArchive | None = None, is_one_of_several: bool = False
 ) -> FastAPI:
     """Build the API.
 
     Args:
-        services: the adapters; by default built from the environment, with JSON logs on standard error.
-        reads_archive: whether this process reads and fills the archive of HELIOS_ARCHIVE_URL, for which it needs the
-            packages of the archive.
+        services: the adapters; by default built from the environment, archive included, with JSON logs on standard
+            error.
+        archive: what the process fills, and closes in the end; None: another process fills it.
         is_one_of_several: whether other processes on this machine serve the same address. Each then stores one batch at
             a time: the others use the other cores.
 
@@ -90,8 +90,7 @@ def create_app(
     if services is None:
         configured = bootstrap.configure()
         logs.configure(configured.log_level)
-        services = bootstrap.build_long_lived(configured)
-    services, archive = with_archive(services) if reads_archive else (services, None)
+        services, archive = with_archive(bootstrap.build_long_lived(configured))
     authenticators = webhook_auth.build(services.settings, sources=services.sources)
     broadcaster = Broadcaster()
     metrics = Metrics(dedupe=services.dedupe, watchers=lambda: broadcaster.client_count)

@@ -5,7 +5,15 @@
 - ``jobs``, ``archive``, ``kafka``: what only some processes need besides.
 """
 
-from helios.bootstrap.archive import ARCHIVE_THREADS, OpenArchive, archive_on, eraser, with_archive
+from helios.bootstrap.archive import (
+    ARCHIVE_THREADS,
+    OpenArchive,
+    ReadingLimits,
+    archive_on,
+    eraser,
+    with_archive,
+    with_archive_on_first_read,
+)
 from helios.bootstrap.jobs import balance_job, incident_job, recompute_job, recovery_job, replay_worker, sweep_alone
 from helios.bootstrap.kafka import archive_reader, create_log, projection
 from helios.bootstrap.process import build, build_edge, build_long_lived, configure, notification_targets, retention_job
@@ -16,6 +24,7 @@ __all__ = [
     "Edge",
     "LogEdge",
     "OpenArchive",
+    "ReadingLimits",
     "Services",
     "archive_on",
     "archive_reader",
@@ -35,4 +44,5 @@ __all__ = [
     "retention_job",
     "sweep_alone",
     "with_archive",
+    "with_archive_on_first_read",
 ]

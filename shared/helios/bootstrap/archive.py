@@ -1,11 +1,13 @@
 """Builds the archive of a process, and what erases."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
+from helios.adapters.archive import INSTALL
+from helios.adapters.archive.tiered import OpenedOnFirstRead, TieredReader, TieredReplayJobs
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.erasure import PostgresErasure
@@ -24,9 +26,24 @@ from helios.sources import declaration as source_declaration
 
 if TYPE_CHECKING:
     from helios.adapters.archive.parquet import DuckDb, ParquetFormat
+    from helios.adapters.archive.reader import ArchiveReader
 
 ARCHIVE_THREADS = 4
 """How many files of the archive a query reads at once."""
+
+
+class ReadingLimits(NamedTuple):
+    """What reads of the archive may take where the platform ends a process that takes more.
+
+    Attributes:
+        megabytes: the memory of DuckDB. A read takes up to 130 MB besides, for what it has downloaded.
+        seconds: the longest time for one read.
+        request_seconds: the longest time for one request to the object store, and for its first repetition.
+    """
+
+    megabytes: int
+    seconds: float
+    request_seconds: float
 
 
 class OpenArchive(NamedTuple):
@@ -76,21 +93,65 @@ def with_archive(services: Services) -> tuple[Services, OpenArchive | None]:
     return msgspec.structs.replace(services, reader=archive.reader, jobs=archive.jobs), archive
 
 
+def with_archive_on_first_read(
+    services: Services, limits: ReadingLimits, *, credentials: Callable[[], Mapping[str, str]]
+) -> Services:
+    """The services with readers that also find archived events; the same ones when HELIOS_ARCHIVE_URL is not set.
+
+    The first read of the archive imports its packages and opens it, for which a function would otherwise wait at each
+    cold start. What is wrong with the URL or the packages is ``Retryable`` then.
+
+    Args:
+        services: those of a process with Postgres.
+        limits: what a read may take.
+        credentials: returns variables of the object store's client that are not in the environment.
+    """
+    url, pool = services.settings.archive_url, services.pool
+    if not url or pool is None:
+        return services
+
+    def open_reader() -> "ArchiveReader":
+        with _packages_required():
+            from helios.adapters.archive.objects import open_store
+            from helios.adapters.archive.parquet import DuckDb
+            from helios.adapters.archive.reader import ArchiveReader
+
+        store = open_store(url, credentials=credentials(), request_seconds=limits.request_seconds)
+        # One thread: each one holds a part of a file in memory.
+        database = DuckDb(store, database_url=services.settings.postgres_url, threads=1, megabytes=limits.megabytes)
+        return ArchiveReader(database, seconds=limits.seconds)
+
+    manifest = PostgresManifest(pool, services.settings.postgres_url)
+    archived = OpenedOnFirstRead(open_reader)
+    return msgspec.structs.replace(
+        services,
+        reader=TieredReader(pool, manifest, archived),
+        jobs=TieredReplayJobs(pool, manifest, archived),
+    )
+
+
+@contextmanager
+def _packages_required() -> Iterator[None]:
+    """Say what to install when an import of the archive's packages fails.
+
+    They are imported late: they are an optional dependency, and most processes do not use them.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(f"HELIOS_ARCHIVE_URL requires the packages of the archive: {INSTALL}") from error
+
+
 def archive_on(settings: Settings, pool: Pool) -> OpenArchive:
     """The archive on a pool of connections. HELIOS_ARCHIVE_URL is set.
 
     Raises:
         ConfigurationError: as ``open_archive``.
     """
-    # Imported late: DuckDB is an optional dependency, and most functions do not use it.
-    from helios.adapters.archive import INSTALL
-
-    try:
+    with _packages_required():
         from helios.adapters.archive.objects import Objects, open_store
         from helios.adapters.archive.parquet import DuckDb, ParquetFormat
-        from helios.adapters.archive.reader import ArchiveReader, TieredReader, TieredReplayJobs
-    except ImportError as error:
-        raise ConfigurationError(f"HELIOS_ARCHIVE_URL requires the packages of the archive: {INSTALL}") from error
+        from helios.adapters.archive.reader import ArchiveReader
 
     store = open_store(settings.archive_url or "")
     reading = DuckDb(store, database_url=settings.postgres_url, threads=ARCHIVE_THREADS)

@@ -1,9 +1,11 @@
 """Whole files in a local folder, S3, Google Cloud Storage or Azure Blob Storage, by URL."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
@@ -18,7 +20,9 @@ TIMEOUT = "300s"
 """The longest time for one request; obstore repeats a request that failed."""
 
 
-def open_store(url: str) -> ObjectStore:
+def open_store(
+    url: str, *, credentials: Mapping[str, str] | None = None, request_seconds: float | None = None
+) -> ObjectStore:
     """The store behind a URL; credentials come from the environment, as the cloud's own tools read them.
 
     obstore reads them (AWS_*, GOOGLE_*, AZURE_*, workload identity, instance metadata). DuckDB's httpfs knows no
@@ -26,6 +30,8 @@ def open_store(url: str) -> ObjectStore:
 
     Args:
         url: ``file:///folder`` or a path, ``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``az://container/prefix``.
+        credentials: variables as in the environment, over which they take precedence.
+        request_seconds: the longest time for a request, and the time after which it is not repeated.
 
     Raises:
         ConfigurationError: the URL or a credential in the environment is wrong.
@@ -39,7 +45,16 @@ def open_store(url: str) -> ObjectStore:
         if scheme == "file":
             return from_url(url, mkdir=True)
         # The endpoint decides: the clouds' are HTTPS, and a compatible store in a private network may not be.
-        return from_url(url, client_options={"timeout": TIMEOUT, "allow_http": True})
+        config = {name.lower(): value for name, value in (credentials or {}).items()}
+        if request_seconds is None:
+            limits: dict[str, Any] = {"client_options": {"timeout": TIMEOUT, "allow_http": True}}
+        else:
+            limit = timedelta(seconds=request_seconds)
+            limits = {
+                "client_options": {"timeout": limit, "connect_timeout": limit, "allow_http": True},
+                "retry_config": {"retry_timeout": limit},
+            }
+        return from_url(url, config=config, **limits)  # type: ignore[call-overload, no-any-return]  # keys by cloud
     except (BaseError, OSError, ValueError) as error:
         raise ConfigurationError(f"HELIOS_ARCHIVE_URL: {url}: {_first_line(error)}") from error
 

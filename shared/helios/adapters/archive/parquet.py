@@ -50,7 +50,7 @@ MOST_BITS = 12
 NAME_DIGITS = 32
 """How many hex digits of a SHA-256 name a file."""
 
-MEMORY = "1GB"
+MEGABYTES = 1000
 """The most memory that DuckDB uses in a process; it writes what does not fit to a temporary folder."""
 
 DICTIONARY_BYTES = 20_000_000
@@ -143,13 +143,14 @@ class DuckDb:
     DuckDB loads it only with the signature of DuckDB's makers.
     """
 
-    def __init__(self, store: ObjectStore, *, database_url: str, threads: int) -> None:
+    def __init__(self, store: ObjectStore, *, database_url: str, threads: int, megabytes: int = MEGABYTES) -> None:
         """Open a database in memory.
 
         Args:
             store: holds the files.
             database_url: Postgres; it is connected to when ``attach_postgres`` is called.
             threads: how many threads read. Files are written in order only with one.
+            megabytes: the most memory that it uses.
         """
         self.files = RangeFileSystem(lambda: store)
         self._conninfo = conninfo(database_url)
@@ -157,7 +158,7 @@ class DuckDb:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
-                "memory_limit": MEMORY,
+                "memory_limit": f"{megabytes}MB",
                 "threads": str(threads),
                 "temp_directory": tempfile.gettempdir(),
             }

@@ -82,6 +82,15 @@ class RangeFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has n
 class RangeFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no type hints
     """An open file of RangeFileSystem."""
 
+    def read(self, length: int = -1) -> bytes:
+        """The next bytes. A large part is not copied through the cache of what was read ahead."""
+        if length < READ_AHEAD_BYTES:
+            part: bytes = super().read(length)
+        else:
+            part = self.fs.read_range(self.path, self.loc, min(self.loc + length, self.size))
+            self.loc += len(part)
+        return part
+
     def _fetch_range(self, start: int, end: int) -> bytes:
         part: bytes = self.fs.read_range(self.path, start, end)
         return part
