@@ -272,7 +272,9 @@ class JudgeFunction(_RuledFunction):
 
     def _notes(self) -> list[Note]:
         """What the log says about the instance beside deliveries, and was not acted on yet."""
-        notes = msgspec.json.decode(self._out_of_turn.value() or "[]", type=list[Note] | int)
+        if not (text := self._out_of_turn.value()):
+            return []
+        notes = msgspec.json.decode(text, type=list[Note] | int)
         return [(notes, "")] if isinstance(notes, int) else notes
 
     def _put_notes(self, notes: list[Note]) -> None:

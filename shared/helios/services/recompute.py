@@ -143,6 +143,9 @@ class RecomputeJob:
             Retryable: the store can't be reached.
         """
         deadline, changed = time.monotonic() + seconds, 0
+        if self._log:
+            self._rules.refresh()
+            self._recomputes.end_waiting(self._rules.evaluators.keys())
         unfinished = self._recomputes.unfinished()
         if unfinished and not self._is_due():
             return 0
