@@ -139,7 +139,7 @@ class RecomputeMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kin
     Attributes:
         flow: the flow of the instance.
         key: the key of the instance.
-        evidence_set: what the recompute has read again, some of which the record of the job may lack; empty: nothing.
+        evidence_set: all evidence, some of which the record of the job may lack.
         dropped: recorded evidence that does not belong to its leg any more.
         generation: the generation of the rules by which it was read.
     """

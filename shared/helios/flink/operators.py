@@ -16,6 +16,7 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from helios.flink.rules import TaskRules
 from helios.flink.steps import (
+    ERASE_AGAIN,
     RECONSIDER,
     Effects,
     Identify,
@@ -63,6 +64,7 @@ SILENCE_TICK_MS = 10_000
 """How often silence is looked for, in milliseconds of the log's time."""
 
 _HOUR = 3_600_000
+_ERASE_AGAIN_MS = ERASE_AGAIN // timedelta(milliseconds=1)
 
 Output = Iterator[Any]
 
@@ -284,15 +286,18 @@ class JudgeFunction(_RuledFunction):
             self._out_of_turn.clear()
 
     def _act_on_notes(self, timestamp: int, ctx: Any) -> Output:
-        """Forget the evidence from before an erasure, or take up what a recompute has read, in the order of the log."""
-        notes = sorted(self._notes(), key=_in_order)
+        """Take up what a recompute has read, or forget the evidence from before an erasure."""
+        notes = sorted(self._notes())
         due = [(at, text) for at, text in notes if at <= timestamp]
         if not due:
             return
         if self._waiting.value() or any(text and self._judge.must_wait(text) for _, text in due):
             ctx.timer_service().register_event_time_timer(timestamp + FLUSH_MS)
             return
-        self._put_notes(notes[len(due) :])
+        erased = [at for at, text in due if not text and at + _ERASE_AGAIN_MS > timestamp]
+        self._put_notes([*((at, "") for at in erased), *notes[len(due) :]])
+        for at in erased:
+            ctx.timer_service().register_event_time_timer(at + _ERASE_AGAIN_MS)
         silent = ctx.get_broadcast_state(BROADCAST).get(SILENT)
         record, is_written = self._judge.act_on(due, self._stored.value(), moment(timestamp), silent)
         if record is None:
@@ -391,12 +396,6 @@ class SilenceFunction(_RuledFunction):
         if silent != self._last.value():
             self._last.update(silent)
             yield Row(SILENT, silent)
-
-
-def _in_order(note: Note) -> tuple[int, bool]:
-    """The order of the log; an erasure comes after what a recompute has read in the same millisecond."""
-    at, text = note
-    return at, not text
 
 
 def _next_hour(timestamp: int) -> int:

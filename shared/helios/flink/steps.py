@@ -43,6 +43,9 @@ from helios.sources.registry import CLOUDS, Sources
 
 log = logging.getLogger("helios.flink")
 
+ERASE_AGAIN = timedelta(minutes=1)
+"""For how long after an erasure its evidence is removed again, if a recompute has read it before and sends it late."""
+
 RECONSIDER = timedelta(seconds=30)
 """After how long a record that is deferred, because a source is silent, is looked at again."""
 
@@ -279,17 +282,20 @@ class Judge:
 
         It is written even if a recompute has changed nothing, so that the store has the record of the job in the end.
 
+        Erasures come last: a recompute at the same time has read what they remove, and writes to the log afterwards.
+
         Args:
-            notes: in the order of the log.
+            notes: what recomputes have read in the order of the log, and erasures that are due or were a moment ago.
             stored: the record before; None: there is none.
             now: the time up to which the log has been read.
             silent: as in ``expire``.
         """
         before = record = decode_verdict(stored) if stored else None
-        for at, text in notes:
+        for _, text in notes:
             if text:
                 record = self._reevaluate(_decode_recomputed(text), record, now, silent)
-            elif record:
+        for at, text in notes:
+            if record and not text:
                 record = self.erase(record, moment(at))
         if record is None or record is before:
             return record, False
@@ -314,7 +320,7 @@ class Judge:
                 dropped=() if is_older else item.dropped,
                 is_older=is_older,
             )
-            if not evidence_set.items:
+            if not evidence_set.items:  # none of it belongs to a leg by the rules of now
                 return before
             after = self._fold.reevaluate(before, (item.flow, item.key), evidence_set, now=now)
             is_overdue = after.waiting and now >= self._fold.deadline(after)
@@ -326,6 +332,8 @@ class Judge:
     def erase(self, before: FlowRecord, at: datetime) -> FlowRecord | None:
         """The record without the evidence that was received before a time; None: nothing is left."""
         items = [item for item in before.evidence_set.items if item.received_at >= at]
+        if len(items) == len(before.evidence_set.items):
+            return before
         if not items or before.flow not in self._fold.evaluators:
             return None
         after = self._fold.add(None, before.identity, EvidenceSet(items=items))

@@ -31,8 +31,6 @@ from helios.services.rules import Rules
 BATCH = 200
 """Events whose instances are evaluated in one transaction, so that none holds its locks for long."""
 
-NOTHING = EvidenceSet(items=[])
-
 VerdictChanges = dict[FlowKey, tuple[FlowStatus | None, FlowStatus]]
 
 
@@ -74,13 +72,13 @@ def recompute(
         store: holds the instances.
         reconciler: has the current rules.
         notifier: notified of new frames; None: the relay finds the frames at its next turn.
-        log: takes what the records of another engine lack; None: Postgres judges.
+        log: takes every record, for the engine that judges and may lack some of its evidence; None: Postgres judges.
         dry_run: return what would change, and write nothing.
 
     Raises:
         Retryable: the store or the log can't be reached. What was written before stays written.
     """
-    recomputer = _Recomputer(reconciler, flow, now, reader, log)
+    recomputer = _Recomputer(reconciler, flow, now, reader, log, sends_all=True)
     events, verdict_changes, after = 0, VerdictChanges(), None
     while True:
         page = recomputer.page(where, after, store, dry_run=dry_run)
@@ -122,7 +120,7 @@ class RecomputeJob:
             store: holds the instances.
             notifier: notified of new frames.
             is_due: whether no other engine judges by earlier rules any more. Until then, no recompute begins.
-            log: as in ``recompute``.
+            log: takes the records that change or wait, for the engine that judges; None: Postgres judges.
         """
         self._is_due = is_due
         self._log = log
@@ -172,7 +170,7 @@ class RecomputeJob:
             recompute = replace(recompute, cursor=page.next_cursor)
 
     def _page(self, recompute: Recompute, now: datetime, reconciler: Reconciler) -> "RecomputedPage":
-        recomputer = _Recomputer(reconciler, recompute.flow, now, self._reader, self._log)
+        recomputer = _Recomputer(reconciler, recompute.flow, now, self._reader, self._log, sends_all=False)
         return recomputer.page(EventFilter(), recompute.cursor, self._store, dry_run=False)
 
 
@@ -200,9 +198,12 @@ class _Recomputer:
         now: datetime,
         reader: EventReader,
         log: DeliveryLog | None = None,
+        *,
+        sends_all: bool,
     ) -> None:
         flows = [evaluator.flow for name, evaluator in reconciler.evaluators.items() if flow in {None, name}]
         self._log = log
+        self._sends_all = sends_all
         self._fold = reconciler.fold
         self._extractor = EvidenceExtractor(flows, reconciler.sources)
         self._generation = reconciler.generation
@@ -261,16 +262,15 @@ class _Recomputer:
         return transitions
 
     def _append_evaluated(self, transitions: Iterable[Transition]) -> None:
-        """Append to the log what the records of the job lack, and which of them to evaluate by the rules of now.
+        """Append to the log what the records of the job may lack.
 
-        A record that has not changed is not locked: evidence of it could have been erased meanwhile, and is not sent.
+        Of one that waits, the job then takes the deadline by the rules of now.
         """
-        messages = []
-        for before, after in transitions:
-            if not is_same_record(before, after):
-                messages.append(encode_recompute(after, dropped=_dropped(before, after), generation=self._generation))
-            elif after.waiting:
-                messages.append(encode_recompute(replace(after, evidence_set=NOTHING), generation=self._generation))
+        messages = [
+            encode_recompute(after, dropped=_dropped(before, after), generation=self._generation)
+            for before, after in transitions
+            if self._sends_all or after.waiting or not is_same_record(before, after)
+        ]
         if messages and self._log:
             self._log.append(messages)
 
