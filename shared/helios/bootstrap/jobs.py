@@ -78,6 +78,7 @@ def recompute_job(services: Services) -> RecomputeJob | None:
         store=services.store,
         notifier=services.notifier,
         is_due=(lambda: True) if services.judges else are_taken,
+        log=services.log_edge.log if services.log_edge else None,
     )
 
 
