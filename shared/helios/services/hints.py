@@ -21,7 +21,7 @@ RECORD_SECONDS: Final = 60.0
 """For how long it remembers one at least, and half of how long at most: what was erased is soon forgotten, too."""
 
 MIN_RIGHT = 8
-"""How many batches in a row of a new process ask the cache in vain, before it does without."""
+"""How many batches in a row of a new process must learn nothing from the cache, before it does without."""
 
 MAX_PAUSE = 64
 """After how many batches at most an assumption that was wrong is tried again."""

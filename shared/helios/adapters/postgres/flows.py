@@ -68,7 +68,7 @@ WRITE_FLOW = _write("""(VALUES (
 
 
 # Of a single instance that this process has written before. It may have been removed since, and other events may have
-# begun it anew, up to the same version.
+# begun it again, up to the same version.
 UPDATE_FLOW = """
 UPDATE flow_instances SET
     status = %(status)s, opened_at = %(opened_at)s,
