@@ -14,8 +14,8 @@ from helios.adapters.redis.dedupe import DELAY_SECONDS, RedisDedupeCache
 from helios.model.events import Delivery
 from helios.ports.events import DedupeCache
 from helios.reconciliation import declaration
+from helios.services.hints import Assumptions
 from helios.services.ingest import ingest
-from helios.services.new_batch import Assumptions
 from helios.services.reconciler import Reconciler
 from scripts.bench.orders import LEGS, distinct, of_leg
 from scripts.bench.reference import bare_insert

@@ -23,10 +23,10 @@ PAUSE_SECONDS = 2.0
 """How long Redis is not used after a failure, so that an outage does not cost a timeout for every batch."""
 
 DELAY_SECONDS = 0.005
-"""For how long after a lookup a process that stores many batches expects the next one."""
+"""The shortest time between two packets of new keys, in a process that stores many batches."""
 
 MAX_DELAYED = 16
-"""From how many commands on the next ones no longer wait for a lookup."""
+"""From how many commands on none waits."""
 
 # One hash tag, one slot: a multi-key command works on a cluster too.
 KEY_PREFIX = "{helios:dedupe}"
@@ -44,7 +44,7 @@ class RedisDedupeCache:
 
     It uses a connection without the client's calls, which take twice as long: a batch of one event would lose a tenth
     of its time. The answer to ``add`` is read by the next call, so that no batch waits for it. While one batch follows
-    the other, the keys are sent together with the next lookup: a sent packet costs as much as everything else.
+    the other, the keys of several are sent together: a packet costs as much as everything else.
     """
 
     def __init__(self, url: str, *, ttl_seconds: int, delay_seconds: float = 0) -> None:
@@ -53,8 +53,8 @@ class RedisDedupeCache:
         Args:
             url: ``redis://`` or ``rediss://``.
             ttl_seconds: how long a key is stored.
-            delay_seconds: ``add`` waits for the next lookup if the last one was less than this time ago. If no other
-                follows, the keys of the last batches are sent late, or never, and cost a round trip to Postgres.
+            delay_seconds: keys that are added within this time of a call wait for the next call. If none follows, the
+                keys of the last batches are sent late, or never, and cost a round trip to Postgres.
         """
         self._redis = redis.Redis.from_url(
             url,
@@ -83,7 +83,6 @@ class RedisDedupeCache:
         try:
             with self._lock, self._disconnecting():
                 marks = self._call(*self._delayed, ("MGET", *[_name(key) for key in ordered_keys]), wait=True)
-                self._delays_until = time.monotonic() + self._delay_seconds
         except redis.RedisError as error:
             self._pause(error)
             return set()
@@ -115,6 +114,7 @@ class RedisDedupeCache:
         A connection that has worked before may have been closed since. Then they are sent again on a new one.
         """
         self._delayed = []
+        self._delays_until = time.monotonic() + self._delay_seconds
         try:
             return self._send(commands, wait=wait)
         except redis.ConnectionError:
@@ -160,7 +160,7 @@ class RedisDedupeCache:
         self._paused_until = 0.0
 
     def close(self) -> None:
-        """Send the keys that wait for a lookup, and close the connections."""
+        """Send the keys that wait, and close the connections."""
         if self._delayed:
             with suppress(redis.RedisError), self._lock, self._disconnecting():
                 self._call(*self._delayed, wait=True)
