@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
 from helios.adapters.postgres.log import PostgresProjectionProgress, PostgresPublishedRules
@@ -393,6 +394,29 @@ def test_a_version_that_this_process_can_not_read_leaves_the_earlier_rules(versi
     assert "a flow version does not apply here" in caplog.text
     assert job_of(versions, rules, postgres_store, pool).run(NOW, seconds=60) == 0
     assert versions.unfinished()
+
+
+@pytest.mark.parametrize(("event_store", "finishes"), [("postgres", True), ("archive", False)])
+def test_a_function_leaves_the_recompute_of_archived_events_to_the_api(
+    versions, pool, database_url, tmp_path, event_store, finishes
+):
+    """It reads no archive, and would find no event."""
+    approve(versions)
+    PostgresPublishedRules(pool).raise_published(1, NOW)
+    PostgresProjectionProgress(pool).raise_projected_until(NOW + timedelta(minutes=1))
+    settings = {
+        "HELIOS_DATABASE_URL": database_url,
+        "HELIOS_ENGINE": "flink",
+        "HELIOS_LOG_BROKERS": "127.0.0.1:1",
+        "HELIOS_EVENT_STORE": event_store,
+        "HELIOS_ARCHIVE_URL": str(tmp_path),
+    }
+    services = bootstrap.build(bootstrap.configure(settings))
+    bootstrap.sweep_alone(services, NOW)
+    services.listener.close()
+    services.close()
+
+    assert (versions.version("order", 1).recompute.finished_at is not None) == finishes
 
 
 class Silent:

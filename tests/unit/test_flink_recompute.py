@@ -18,7 +18,7 @@ from helios.model.flow_versions import Recompute
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.fold import Fold
-from helios.reconciliation.leg import Leg
+from helios.reconciliation.leg import MAX_VARIANTS, Leg
 from helios.reconciliation.record import FlowKey, FlowRecord
 from helios.reconciliation.rule import Rule
 from helios.services.ingest import ingest
@@ -38,6 +38,7 @@ KEY = ("order", "ORD-1")
 
 TWO_LEGS = replace(ORDER, leg=ORDER.leg[:2], rule=ORDER.rule[:2])
 DEEPER = replace(ORDER, rule=(Rule(equal=("order.parts.first", "payment.parts.first")),))
+LENIENT = replace(ORDER, rule=(Rule(equal=("order.amount", "payment.amount"), within="100"),))
 HASTY = replace(ORDER, window_seconds=0.5, grace_seconds=0)
 PATIENT = replace(ORDER, window_seconds=200)
 OTHER_TYPE = replace(ORDER, leg=(*ORDER.leg[:2], Leg(name="inventory", type="InventoryCounted")), rule=())
@@ -185,6 +186,45 @@ chosen_deliveries = st.lists(
 )
 def test_the_records_of_the_job_become_those_of_rules_that_had_always_applied(deliveries, rules, places, seed):
     """The rules change, later the store is recomputed, and later the job reads of it: twice, and in any order."""
+    judge_by_both(deliveries, rules, places, seed)
+
+
+repeated_deliveries = st.lists(
+    st.builds(
+        leg,
+        st.sampled_from(["order", "payment"]),
+        st.just("ORD-1"),
+        id_=st.sampled_from("0123456789"),
+        after=st.sampled_from([0.0, 31.0, 120.0]),
+        amount=st.sampled_from([10, 99]),
+    ),
+    min_size=1,
+    max_size=30,
+)
+
+
+@settings(derandomize=True, database=None, max_examples=examples(100, long=1000))
+@given(
+    deliveries=repeated_deliveries,
+    rules=st.sampled_from([(ORDER, HASTY), (HASTY, PATIENT), (ORDER, LENIENT)]),
+    places=st.lists(st.integers(0, 30), min_size=3, max_size=3).map(sorted),
+    seed=st.integers(0, 99),
+)
+def test_duplicates_contradictions_and_overflow_are_counted_once(deliveries, rules, places, seed):
+    """These rules read the same evidence. What an earlier rule did not read, no store has of a duplicate."""
+    judge_by_both(deliveries, rules, places, seed)
+
+
+def judge_by_both(deliveries: Sequence[Delivery], rules: tuple[Flow, Flow], places: list[int], seed: int) -> None:
+    """Compare a job whose rules change with one whose rules do not.
+
+    Args:
+        deliveries: in the order of the log.
+        rules: those before and after.
+        places: how many deliveries were judged when the rules change, how many are projected when the store is
+            recomputed, and how many were judged when the job acts on that.
+        seed: the order in which it reads of it.
+    """
     old, new = rules
     changed, projected, read = places
     world = World(old, new)
@@ -236,6 +276,8 @@ def test_a_job_without_its_state_gets_all_records_from_the_command():
     known, empty = World(ORDER, ORDER), World(ORDER, ORDER)
     known.take([leg(name, key) for name in LEGS for key in ("ORD-1", "ORD-2")], by_new=False)
     known.take([leg("order", "ORD-3"), leg("order", "ORD-3")], by_new=False)
+    known.take([leg("order", "ORD-4", id_=str(number)) for number in range(MAX_VARIANTS + 2)], by_new=False)
+    assert known.records()["order", "ORD-4"].evidence_set.overflow == {"order": 2}
     known.recompute(now=SOON)
     empty.act_on(known.messages.notes(), now=SOON)
     assert without_versions(empty.records()) == without_versions(known.records())

@@ -39,6 +39,8 @@ def replay_worker(services: Services) -> ReplayWorker:
 def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | None = None) -> SweepResult:
     """Sweep in a process that no other one helps: with the incidents, the notifications and the recomputes.
 
+    With HELIOS_EVENT_STORE=archive, it leaves the recomputes to an API server.
+
     Args:
         services: the services of the process.
         now: decides which deadlines and retention periods have passed.
@@ -47,6 +49,8 @@ def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | 
     Raises:
         Retryable: the store can't be reached. The next sweep does the rest.
     """
+    # Without a reader of the archive, a recompute would find no event, and finish. The API server has one.
+    finds_events = services.settings.event_store == "postgres"
 
     def by_rules(reconciler: Reconciler) -> SweepResult:
         return sweep(
@@ -59,7 +63,7 @@ def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | 
             incidents=incident_job(services),
             retention=services.retention,
             notifications=services.notifications,
-            recompute=recompute_job(services),
+            recompute=recompute_job(services) if finds_events else None,
             recoveries=recoveries,
         )
 

@@ -315,8 +315,8 @@ class Judge:
         try:
             evidence_set = complete(
                 evaluator,
-                before.evidence_set if before else replace(item.evidence_set, items=[]),
-                item.evidence_set.items,
+                before.evidence_set if before else item.evidence_set,
+                item.evidence_set.items if before else [],
                 dropped=() if is_older else item.dropped,
                 is_older=is_older,
             )
