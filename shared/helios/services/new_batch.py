@@ -133,12 +133,10 @@ class _Guess(NamedTuple):
     Attributes:
         records: the instances; none that is assumed to be new.
         assumption: what the guess relies on.
-        replaced: the only instance, if this process has written it before.
     """
 
     records: Mapping[FlowKey, FlowRecord]
     assumption: Assumption
-    replaced: FlowRecord | None = None
 
 
 def _guess(batch: Candidate, hints: Hints, assumptions: Assumptions) -> _Guess | None:
@@ -148,7 +146,7 @@ def _guess(batch: Candidate, hints: Hints, assumptions: Assumptions) -> _Guess |
         (key,) = keys
         record = assumptions.recent_records.get(key)
         if record and assumptions.records.is_worth_it():
-            return _Guess({key: record}, assumptions.records, record)
+            return _Guess({key: record}, assumptions.records)
     if not keys.isdisjoint(hints.known):
         return None
     if hints.are_own:
@@ -165,12 +163,11 @@ def _store(
     records = guess.records if guess else store.instances(keys) if keys else {}
     for attempt in range(ATTEMPTS):
         stored = None
-        replaced = guess.replaced if guess and attempt == 0 else None
         try:
-            stored = _attempt(batch, records, replaced, store, reconciler)
+            stored = _attempt(batch, records, store, reconciler)
         except InstancesChanged as changed:
             log.info("another writer has changed the same flow instances", extra={"events": len(batch.events)})
-            unchanged = {} if replaced else records  # what was replaced may be stored no longer
+            unchanged = {} if len(keys) == 1 else records  # the only one may have been removed
             records = store.instances(keys) if changed.instances is None else {**unchanged, **changed.instances}
         if guess and attempt == 0:
             guess.assumption.learn(was_right=stored is not None)
@@ -180,11 +177,7 @@ def _store(
 
 
 def _attempt(
-    batch: Candidate,
-    records: Mapping[FlowKey, FlowRecord],
-    replaced: FlowRecord | None,
-    store: EventStore,
-    reconciler: Reconciler,
+    batch: Candidate, records: Mapping[FlowKey, FlowRecord], store: EventStore, reconciler: Reconciler
 ) -> Stored:
     """Store the batch, whose instances are these.
 
@@ -194,7 +187,8 @@ def _attempt(
     instances, changes = reconciler.apply(batch.evidence_sets, records)
     outcomes = batch.outcomes()
     prepared = _prepared(batch, outcomes, instances, changes, reconciler.generation)
-    store.store_new(replace(prepared, replaced=replaced) if replaced else prepared)
+    is_further = len(batch.events) == len(instances) == 1 and instances[0].identity in records
+    store.store_new(replace(prepared, replaced=records[instances[0].identity]) if is_further else prepared)
     return Stored(outcomes, instances)
 
 

@@ -67,7 +67,7 @@ WRITE_FLOW = _write("""(VALUES (
 ))""")
 
 
-# Of a single instance that this process has written before. It may have been removed since, and other events may have
+# Of a single instance, which is stored already. It may have been removed since it was read, and other events may have
 # begun it again, up to the same version.
 UPDATE_FLOW = """
 UPDATE flow_instances SET
