@@ -36,12 +36,16 @@ def replay_worker(services: Services) -> ReplayWorker:
     )
 
 
-def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | None = None) -> SweepResult:
+def sweep_alone(
+    services: Services, now: datetime, *, recomputes: bool = True, recoveries: RecoveryJob | None = None
+) -> SweepResult:
     """Sweep in a process that no other one helps: with the incidents, the notifications and the recomputes.
 
     Args:
         services: the services of the process.
         now: decides which deadlines and retention periods have passed.
+        recomputes: whether to evaluate stored instances by versions that were approved; otherwise a process that also
+            reads archived events does.
         recoveries: brings back missing legs; None: another process does.
 
     Raises:
@@ -59,7 +63,7 @@ def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | 
             incidents=incident_job(services),
             retention=services.retention,
             notifications=services.notifications,
-            recompute=recompute_job(services),
+            recompute=recompute_job(services) if recomputes else None,
             recoveries=recoveries,
         )
 
