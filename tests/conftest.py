@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from helios.adapters.postgres.connection import Pool, open_pool
@@ -18,6 +19,7 @@ from tests.support import depth
 from tests.support.progress import Progress
 from tests.support.schedule import DURATIONS, WholeUnits, known_seconds, longest_first, unit_of
 from tests.support.tiers import MARKERS, SLOW, tier_of
+from tests.support.waiting import eventually
 
 pytest_plugins = [
     "tests.fixtures.apache_kafka",
@@ -124,14 +126,28 @@ def direct_url(postgres_server, database_url) -> str:
 def pool(database_url) -> Iterator[Pool]:
     """Connections to an empty database."""
     opened = open_pool(database_url, connections=4, timeout_seconds=10)
-    with opened.connection() as connection:
-        connection.execute(f"TRUNCATE {TABLES}")
-        # A process that a test has killed holds its leases a little longer; the API of other tests keeps its own.
-        connection.execute("DELETE FROM leases WHERE name <> %s", [PERIODIC])
-        connection.execute("UPDATE stream SET position = 0")
-        connection.execute("UPDATE flow_generation SET number = 0")
+    eventually(lambda: _is_emptied(opened), seconds=60)
     yield opened
     opened.close()
+
+
+def _is_emptied(pool: Pool) -> bool:
+    """Empty the database, or leave it as it is if another process keeps one of the locks for it.
+
+    The API of a module may be at work. It takes its locks in another order, so that each of the two could wait for the
+    other. This side gives up before Postgres looks for a deadlock, which it does after a second.
+    """
+    try:
+        with pool.connection() as connection, connection.transaction():
+            connection.execute("SET LOCAL lock_timeout = '300ms'")
+            connection.execute(f"TRUNCATE {TABLES}")
+            # A process that a test has killed holds its leases a little longer; the API of other tests keeps its own.
+            connection.execute("DELETE FROM leases WHERE name <> %s", [PERIODIC])
+            connection.execute("UPDATE stream SET position = 0")
+            connection.execute("UPDATE flow_generation SET number = 0")
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.reconciliation import declaration
+from helios.services.hints import Assumptions
 from helios.services.ingest import ingest
-from helios.services.new_batch import Assumptions
 from helios.services.reconciler import Reconciler
 from scripts.bench.orders import distinct
 from scripts.bench.reference import bare_insert

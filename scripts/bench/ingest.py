@@ -10,12 +10,12 @@ import psycopg
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.adapters.redis.dedupe import RedisDedupeCache
+from helios.adapters.redis.dedupe import DELAY_SECONDS, RedisDedupeCache
 from helios.model.events import Delivery
 from helios.ports.events import DedupeCache
 from helios.reconciliation import declaration
+from helios.services.hints import Assumptions
 from helios.services.ingest import ingest
-from helios.services.new_batch import Assumptions
 from helios.services.reconciler import Reconciler
 from scripts.bench.orders import LEGS, distinct, of_leg
 from scripts.bench.reference import bare_insert
@@ -31,7 +31,7 @@ NAMES = ("first", "second", "third")
 def measure(running: Servers, *, quick: bool) -> list[Table]:
     """Events per second of both, interleaved, by batch and by leg; and of a storm of duplicates."""
     pool = open_pool(running.database_url, connections=2, timeout_seconds=30)
-    dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600)
+    dedupe = RedisDedupeCache(running.redis_url, ttl_seconds=600, delay_seconds=DELAY_SECONDS)
     try:
         with psycopg.connect(running.database_url, autocommit=True) as connection:
             paths = _Paths(dedupe, PostgresStore(pool), connection)

@@ -22,8 +22,8 @@ from helios.adapters.redis.dedupe import RedisDedupeCache
 from helios.errors import Retryable
 from helios.model.events import Delivery
 from helios.reconciliation import declaration
+from helios.services.hints import Assumptions
 from helios.services.ingest import ingest
-from helios.services.new_batch import Assumptions
 from helios.services.reconciler import Reconciler
 from scripts.bench.child import run_job
 from scripts.bench.orders import LEGS, delivery, distinct

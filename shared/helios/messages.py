@@ -28,6 +28,7 @@ from helios.model.dead_letters import DeadLetter, fingerprint_of
 from helios.model.events import Channel, Delivery, Event, Fault, Key
 from helios.model.flow_versions import InForce
 from helios.model.sources import Source
+from helios.reconciliation.evidence import EvidenceSet, Identity
 from helios.reconciliation.fold import decode_record, encode_record
 from helios.reconciliation.record import FlowKey, FlowRecord
 from helios.sources.registry import Sources
@@ -132,6 +133,24 @@ class ErasureMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"
     instances: tuple[FlowKey, ...] = ()
 
 
+class RecomputeMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="recompute"):
+    """Says that a recompute has evaluated a flow instance. The job evaluates its record by the rules of now.
+
+    Attributes:
+        flow: the flow of the instance.
+        key: the key of the instance.
+        evidence_set: all evidence, some of which the record of the job may lack.
+        dropped: recorded evidence that does not belong to its leg any more.
+        generation: the generation of the rules by which it was read.
+    """
+
+    flow: str
+    key: str
+    evidence_set: EvidenceSet
+    dropped: tuple[Identity, ...] = ()
+    generation: int = 0
+
+
 class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A dead letter.
 
@@ -144,7 +163,7 @@ class DeadLetterMessage(msgspec.Struct, frozen=True, kw_only=True):
     body: Body
 
 
-LogInput = DeliveryMessage | Heartbeat | RulesMessage | ErasureMessage
+LogInput = DeliveryMessage | Heartbeat | RulesMessage | ErasureMessage | RecomputeMessage
 """What a message of ``deliveries`` holds."""
 
 _encode = msgspec.json.Encoder().encode
@@ -183,6 +202,21 @@ def encode_rules(in_force: InForce) -> tuple[str, bytes]:
 def encode_erasure(events: Sequence[Key], instances: Sequence[FlowKey]) -> tuple[str, bytes]:
     """The key and the value of the message that says what was erased."""
     return "erasure", _encode(ErasureMessage(events=tuple(events), instances=tuple(instances)))
+
+
+def encode_recompute(
+    record: FlowRecord, *, dropped: Sequence[Identity] = (), generation: int | None
+) -> tuple[str, bytes]:
+    """The key and the value of the message that says what a recompute has read of a flow instance."""
+    return record.key, _encode(
+        RecomputeMessage(
+            flow=record.flow,
+            key=record.key,
+            evidence_set=record.evidence_set,
+            dropped=tuple(dropped),
+            generation=generation or 0,
+        )
+    )
 
 
 def decode_delivery(value: bytes | str) -> LogInput:

@@ -64,6 +64,55 @@ def test_a_key_expires_after_the_ttl(redis_url):
     dedupe.close()
 
 
+@pytest.fixture
+def delaying(redis_url):
+    """A cache whose process expects another batch soon, and one of another process."""
+    cache, other = (
+        RedisDedupeCache(redis_url, ttl_seconds=60, delay_seconds=600),
+        RedisDedupeCache(redis_url, ttl_seconds=60),
+    )
+    cache.lookup([A])
+    yield cache, other
+    cache.close()
+    other.close()
+
+
+def test_keys_wait_for_the_next_lookup(delaying):
+    cache, other = delaying
+    cache.add({A})
+    assert other.lookup([A]) == set()
+
+    assert cache.lookup([A, B]) == {A}
+    assert other.lookup([A]) == {A}
+
+
+def test_keys_that_wait_are_sent_at_the_end(delaying):
+    cache, other = delaying
+    cache.add({A})
+    cache.close()
+
+    assert other.lookup([A]) == {A}
+
+
+def test_not_many_keys_wait(delaying):
+    cache, other = delaying
+    keys: list[Key] = [("aws", "shop", str(number)) for number in range(redis_dedupe.MAX_DELAYED + 1)]
+    for key in keys:
+        cache.add({key})
+
+    assert other.lookup(keys) == set(keys)
+    assert cache.lookup(keys) == set(keys)
+
+
+def test_many_keys_are_added_together(delaying):
+    cache, other = delaying
+    keys: set[Key] = {("aws", "shop", str(number)) for number in range(10 * redis_dedupe.FEW_KEYS)}
+    cache.add(keys)
+
+    assert cache.lookup(keys | {B}) == keys
+    assert other.lookup(keys | {B}) == keys
+
+
 def test_an_outage_raises_nothing_is_logged_once_and_counted(valkey_server, redis_url, caplog):
     """While Redis is unavailable a lookup finds no key. Afterwards the cache works again."""
     dedupe = RedisDedupeCache(redis_url, ttl_seconds=60)

@@ -8,7 +8,9 @@ from typing import cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.flow_versions import PostgresFlowVersions
 from helios.adapters.postgres.log import PostgresProjectionProgress, PostgresPublishedRules
@@ -392,6 +394,64 @@ def test_a_version_that_this_process_can_not_read_leaves_the_earlier_rules(versi
     assert "a flow version does not apply here" in caplog.text
     assert job_of(versions, rules, postgres_store, pool).run(NOW, seconds=60) == 0
     assert versions.unfinished()
+
+
+@pytest.mark.parametrize(("event_store", "finishes"), [("postgres", True), ("archive", False)])
+def test_a_function_leaves_the_recompute_of_archived_events_to_the_api(
+    versions, pool, database_url, tmp_path, event_store, finishes
+):
+    """It reads no archive, and would find no event."""
+    approve(versions)
+    PostgresPublishedRules(pool).raise_published(1, NOW)
+    PostgresProjectionProgress(pool).raise_projected_until(NOW + timedelta(minutes=1))
+    settings = {
+        "HELIOS_DATABASE_URL": database_url,
+        "HELIOS_ENGINE": "flink",
+        "HELIOS_LOG_BROKERS": "127.0.0.1:1",
+        "HELIOS_EVENT_STORE": event_store,
+        "HELIOS_ARCHIVE_URL": str(tmp_path),
+    }
+    services = bootstrap.build(bootstrap.configure(settings))
+    bootstrap.sweep_alone(services, NOW)
+    services.listener.close()
+    services.close()
+
+    assert (versions.version("order", 1).recompute.finished_at is not None) == finishes
+
+
+class Silent:
+    """A log that takes everything."""
+
+    def append(self, messages) -> None: ...
+
+    def probe(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def test_with_flink_no_instance_of_a_withdrawn_flow_waits(versions, rules, postgres_store, pool):
+    """A record that was on its way arrives after the withdrawal. Those of other flows go on waiting."""
+    versions.save(
+        "copy", SHIPPED.replace('name = "order"\nkey', 'name = "copy"\nkey'), based_on=None, actor="kim", now=NOW
+    )
+    versions.mark_previewed("copy", 1, actor="lee", now=NOW)
+    versions.approve("copy", 1, actor="lee", now=NOW)
+    rules.refresh()
+    ingest_by(rules, postgres_store, leg("order"))
+    late = postgres_store.flow(("copy", "ORD-1"))
+    assert late.waiting
+    versions.withdraw("copy", 1, actor="kim", now=NOW)
+    ended = postgres_store.flow(late.identity)
+    with postgres_store.transaction() as work:
+        work.flows.write([replace(late, version=ended.version + 1)])
+    job = RecomputeJob(
+        versions, rules, reader=postgres_store, store=PostgresStore(pool), notifier=Notifier(), log=Silent()
+    )
+
+    assert (job.run(NOW, seconds=60), job.run(NOW, seconds=60)) == (0, 0)
+
+    stored = [postgres_store.flow((flow, "ORD-1")) for flow in ("copy", "order")]
+    assert [(each.status, each.waiting) for each in stored] == [("open", False), ("open", True)]
 
 
 def test_with_flink_the_recompute_waits_until_the_job_judges_by_the_version(versions, rules, postgres_store, pool):

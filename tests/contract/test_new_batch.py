@@ -13,8 +13,9 @@ from helios.model.flows import FlowFilter
 from helios.model.stream import Frame
 from helios.normalise import normalise
 from helios.ports.unit_of_work import InstancesChanged, NewBatch
+from helios.services.hints import Assumptions, Hints
 from helios.services.ingest import ingest
-from helios.services.new_batch import MAX_PAUSE, Assumption, Assumptions, candidate, store_candidate
+from helios.services.new_batch import candidate, store_candidate
 from helios.services.reading import Reading
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryDedupeCache
@@ -34,7 +35,11 @@ def store_new(store):
         batch = candidate([Reading(each, normalise(each)) for each in deliveries], RECONCILER, None)
         assert batch is not None
         stored = store_candidate(
-            batch, set(hinted), store=store, reconciler=RECONCILER, assumptions=assumptions or Assumptions()
+            batch,
+            Hints(set(hinted), are_own=False),
+            store=store,
+            reconciler=RECONCILER,
+            assumptions=assumptions or Assumptions(),
         )
         return stored and [outcome.status for outcome in stored.outcomes]
 
@@ -100,7 +105,8 @@ def test_where_notices_are_suppressed_a_changed_instance_is_read(postgres_store,
         store = PostgresStore(pool)
         batch = candidate([Reading(leg("payment"), normalise(leg("payment")))], reconciler, None)
         assert batch
-        assert store_candidate(batch, set(), store=store, reconciler=reconciler, assumptions=assumptions)
+        nothing = Hints(set(), are_own=False)
+        assert store_candidate(batch, nothing, store=store, reconciler=reconciler, assumptions=assumptions)
     assert postgres_store.flow(("order", "ORD-1")).version == 2
 
 
@@ -151,25 +157,3 @@ def test_legs_of_the_same_orders_from_many_writers_are_all_stored(postgres_store
     assert statuses == ["stored"] * (WRITERS * 3 * len(orders))
     instances = postgres_store.flows(FlowFilter(), after=None, limit=100).items
     assert [sum(item.deliveries for item in each.evidence_set.items) for each in instances] == [3 * WRITERS] * 6
-
-
-def test_an_assumption_that_fails_is_made_less_often():
-    assumption, made = Assumption(), 0
-    for _ in range(1000):
-        if assumption.is_worth_it():
-            made += 1
-            assumption.learn(was_right=False)
-    assert 1000 // (MAX_PAUSE + 1) <= made <= 25
-
-
-def test_an_assumption_that_holds_again_is_made_again():
-    assumption = Assumption()
-    for _ in range(100):
-        if assumption.is_worth_it():
-            assumption.learn(was_right=False)
-    made = 0
-    for _ in range(200):
-        if assumption.is_worth_it():
-            made += 1
-            assumption.learn(was_right=True)
-    assert made > 100

@@ -456,6 +456,24 @@ def test_frames_are_numbered_in_parts(pool, monkeypatch):
     assert (totals.position, totals.stored) == (5, 5)
 
 
+A_FRAME = """
+INSERT INTO frames (body, keys, counts, flow_counts) VALUES (to_json(repeat('x', 900)), '[]', '[]', '[]')
+"""
+
+
+def test_numbering_frames_does_not_read_those_that_were_numbered_before(pool):
+    """Nor before a vacuum, which comes once a minute at best."""
+    with pool.connection() as connection:
+        for _ in range(60):
+            for _ in range(100):
+                connection.execute(A_FRAME)
+            PostgresOutbox(pool).number()
+        connection.execute(A_FRAME)
+        explained = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {stream.NUMBER_FRAMES}"
+        ((plans,),) = connection.execute(explained, [stream.NUMBERED_AT_ONCE])
+    assert plans[0]["Plan"]["Shared Hit Blocks"] < 200  # and not one for every few frames
+
+
 def test_a_reader_numbers_only_some_frames(pool, monkeypatch):
     monkeypatch.setattr(stream, "NUMBERED_BY_A_READER", 2)
     for number in range(5):

@@ -5,8 +5,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.unit_of_work import PostgresStore
+from helios.services.hints import Assumptions, RecentKeys
 from helios.services.ingest import ingest
-from helios.services.new_batch import Assumptions
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryDedupeCache
 from tests.support.deliveries import eventbridge
@@ -21,10 +21,27 @@ def dedupe():
 
 
 @pytest.fixture
-def distant(pool, database_url, dedupe):
+def assumptions() -> Assumptions:
+    """What the function remembers."""
+    return Assumptions()
+
+
+@pytest.fixture
+def another_process_stored(dedupe, assumptions):
+    """A function after whose call neither the cache nor this process knows what is stored."""
+
+    def forget() -> None:
+        dedupe.keys.clear()
+        assumptions.recent = RecentKeys()
+
+    return forget
+
+
+@pytest.fixture
+def distant(pool, database_url, dedupe, assumptions):
     """A function that ingests over a counting proxy, and returns the number of waits and the statuses."""
     database = conninfo_to_dict(database_url)
-    reconciler, assumptions = Reconciler([ORDER]), Assumptions()
+    reconciler = Reconciler([ORDER])
     with counting(str(database["host"]), int(database["port"] or 5432)) as proxy:
         url = make_conninfo(database_url, host="127.0.0.1", port=proxy.port)
         with open_pool(url, connections=1, timeout_seconds=30) as distant_pool:
@@ -59,18 +76,18 @@ def test_a_further_leg_waits_twice(distant):
     assert distant(leg("payment", "ORD-1"), leg("order", "ORD-2")) == (2, ["stored", "stored"])
 
 
-def test_a_wrong_hint_costs_a_second_attempt(distant, dedupe):
+def test_a_wrong_hint_costs_a_second_attempt(distant, another_process_stored):
     """The cache has lost the order: the attempt to store it as a new one fails, and its refusal has what is stored."""
     distant(leg("order", "ORD-1"))
-    dedupe.keys.clear()
+    another_process_stored()
 
     assert distant(leg("payment", "ORD-1")) == (2, ["stored"])
 
 
-def test_an_order_that_the_cache_has_lost_is_expected_again(distant, dedupe):
+def test_an_order_that_the_cache_has_lost_is_expected_again(distant, another_process_stored):
     """After a wrong hint the next batch reads first."""
     distant(leg("order", "ORD-1"), leg("order", "ORD-2"))
-    dedupe.keys.clear()
+    another_process_stored()
     distant(leg("payment", "ORD-1"))
 
     assert distant(leg("payment", "ORD-2")) == (2, ["stored"])
@@ -95,9 +112,9 @@ def test_a_duplicate_waits_once_more(distant):
     assert distant(leg("order", "ORD-1")) == (3, ["duplicate"])
 
 
-def test_a_duplicate_that_the_cache_has_lost_waits_five_times_at_most(distant, dedupe):
+def test_a_duplicate_that_the_cache_has_lost_waits_five_times_at_most(distant, another_process_stored):
     distant(leg("order", "ORD-1"))
-    dedupe.keys.clear()
+    another_process_stored()
 
     trips, statuses = distant(leg("order", "ORD-1"))
     assert (trips <= 5, statuses) == (True, ["duplicate"])

@@ -123,7 +123,7 @@ def test_the_state_forgets_what_was_erased(stage, tmp_path):
     start = datetime.now(UTC) - timedelta(hours=1)
     orders = {name: leg("order", name, start) for name in ("erased", "other")}
     stage.append(list(orders.values()))
-    stage.results.wait(lambda results: len(results.records()) == 2)
+    stage.results.wait(lambda results: len(results.records()) == len(results.events) == 2)
     (event,) = (event for event in stage.results.events if event.id == "erased/order")
 
     at = start + 5 * SECOND

@@ -159,6 +159,8 @@ def test_the_log_gives_the_same_results_as_postgres(stage, log):
     stage.results.wait(
         lambda results: (
             results.total().received == len(deliveries) + 1
+            and len(results.events) >= len(log.events())
+            and len({each.fingerprint for each in results.dead_letters}) > len(log.dead_letters())
             and {key: alike(record) for key, record in results.records().items()} == expected
         )
     )

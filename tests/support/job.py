@@ -56,6 +56,10 @@ class Job:
             for dead_letter in dead_letters_of([delivery], [outcome]):
                 self._write(self._topics.dead_letters, dead_letter.fingerprint, encode_dead_letter(dead_letter))
 
+    def take_rules(self, fold: Fold) -> None:
+        """Judge by other rules from now on."""
+        self._fold = fold
+
     def expire(self, now: datetime) -> None:
         """Write what the deadlines before a moment change; no source is silent."""
         for record in list(self.records.values()):

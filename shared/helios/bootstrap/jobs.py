@@ -41,6 +41,8 @@ def sweep_alone(
 ) -> SweepResult:
     """Sweep in a process that no other one helps: with the incidents, the notifications and the recomputes.
 
+    With HELIOS_EVENT_STORE=archive, it leaves the recomputes to an API server.
+
     Args:
         services: the services of the process.
         now: decides which deadlines and retention periods have passed.
@@ -51,6 +53,8 @@ def sweep_alone(
     Raises:
         Retryable: the store can't be reached. The next sweep does the rest.
     """
+    # Without the events of the archive, a recompute would find none, and finish. An API server finds them.
+    finds_events = services.settings.event_store == "postgres"
 
     def by_rules(reconciler: Reconciler) -> SweepResult:
         return sweep(
@@ -63,7 +67,7 @@ def sweep_alone(
             incidents=incident_job(services),
             retention=services.retention,
             notifications=services.notifications,
-            recompute=recompute_job(services) if recomputes else None,
+            recompute=recompute_job(services) if recomputes and finds_events else None,
             recoveries=recoveries,
         )
 
@@ -82,6 +86,7 @@ def recompute_job(services: Services) -> RecomputeJob | None:
         store=services.store,
         notifier=services.notifier,
         is_due=(lambda: True) if services.judges else are_taken,
+        log=services.log_edge.log if services.log_edge else None,
     )
 
 

@@ -69,7 +69,7 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
     Args:
         settings: the settings of this process.
         is_frozen_between_calls: whether the platform stops all threads between two calls of a function. The spans of
-            batches are then sent without delay, and not once a second.
+            batches and the keys for the cache are then sent without delay.
 
     Raises:
         ConfigurationError: the sources file, the flows file, or a setting of Kafka or of the spans is wrong, or
@@ -99,7 +99,7 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
         settings=settings,
         store=store,
         reader=reader,
-        dedupe=_dedupe(settings),
+        dedupe=_dedupe(settings, is_frozen_between_calls=is_frozen_between_calls),
         outbox=PostgresOutbox(pool),
         notifier=_notifier(settings, pool, http_notifier),
         http_notifier=http_notifier,
@@ -219,13 +219,17 @@ def _notifier(settings: Settings, pool: Pool, http_notifier: PacedHttpNotifier |
     return NotifierGroup(notifiers)
 
 
-def _dedupe(settings: Settings) -> DedupeCache:
+def _dedupe(settings: Settings, *, is_frozen_between_calls: bool) -> DedupeCache:
     if not settings.redis_url:
         return NullDedupeCache()
     # Imported late: of all imports the Redis client slows a cold start most.
-    from helios.adapters.redis.dedupe import RedisDedupeCache
+    from helios.adapters.redis.dedupe import DELAY_SECONDS, RedisDedupeCache
 
-    return RedisDedupeCache(settings.redis_url, ttl_seconds=settings.dedupe_ttl_seconds)
+    return RedisDedupeCache(
+        settings.redis_url,
+        ttl_seconds=settings.dedupe_ttl_seconds,
+        delay_seconds=0 if is_frozen_between_calls else DELAY_SECONDS,
+    )
 
 
 def _tickets(settings: Settings) -> Tickets | None:

@@ -28,8 +28,8 @@ from helios.ports.tracing import Tracer
 from helios.ports.unit_of_work import EventStore
 from helios.reconciliation.fold import Fold
 from helios.services.append import append
+from helios.services.hints import Assumptions
 from helios.services.ingest import AlsoWrite, ingest
-from helios.services.new_batch import Assumptions
 from helios.services.notifications import NotificationJob
 from helios.services.reconciler import Reconciler
 from helios.services.retention import RetentionJob

@@ -50,6 +50,7 @@ def _recompute(options: argparse.Namespace) -> None:
                 store=services.store,
                 reconciler=reconciler,
                 notifier=services.notifier,
+                log=services.log_edge.log if services.log_edge else None,
                 dry_run=options.dry_run,
             )
 

@@ -20,9 +20,9 @@ from helios.flink.operators import (
     BROADCAST,
     COUNTS,
     DEAD_LETTERS,
-    ERASED_INSTANCES,
     EVENTS,
     KEYED,
+    OUT_OF_TURN,
     RECORD,
     Declarations,
     IdentifyFunction,
@@ -92,7 +92,7 @@ def build(environment: StreamExecutionEnvironment, log: Log, declarations: Decla
         "silence",
     ).set_parallelism(1)
     verdicts = _named(
-        _keyed(identified.union(read.get_side_output(ERASED_INSTANCES)))
+        _keyed(identified.union(read.get_side_output(OUT_OF_TURN)))
         .connect(silence.union(rules).broadcast(BROADCAST))
         .process(JudgeFunction(declarations), output_type=RECORD),
         "judge",

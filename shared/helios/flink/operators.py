@@ -16,10 +16,12 @@ from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
 from helios.flink.rules import TaskRules
 from helios.flink.steps import (
+    ERASE_AGAIN,
     RECONSIDER,
     Effects,
     Identify,
     Judge,
+    Note,
     Read,
     Silence,
     Totals,
@@ -48,8 +50,9 @@ BROADCAST = MapStateDescriptor("silent", Types.STRING(), Types.STRING())
 RULES = "rules"
 SILENT = ""
 
-ERASED_INSTANCES = OutputTag("erased", KEYED)
-"""The instances that were erased, with the log's time of it: PyFlink's messages of side outputs have no time."""
+OUT_OF_TURN = OutputTag("erased", KEYED)
+"""What the log says about an instance beside deliveries: the log's time of it, and what a recompute has read; no text
+after the time: the instance was erased. PyFlink's messages of side outputs have no time themselves."""
 
 ANNOUNCED = OutputTag("rules", KEYED)
 """The messages that say which versions of flows are in force."""
@@ -61,6 +64,7 @@ SILENCE_TICK_MS = 10_000
 """How often silence is looked for, in milliseconds of the log's time."""
 
 _HOUR = 3_600_000
+_ERASE_AGAIN_MS = ERASE_AGAIN // timedelta(milliseconds=1)
 
 Output = Iterator[Any]
 
@@ -150,7 +154,10 @@ class ReadFunction(_Function, ProcessFunction):
         for key in effects.erased_events:
             yield Row(key, ERASED)
         for key in effects.erased_instances:
-            yield ERASED_INSTANCES, Row(key, str(ctx.timestamp()))
+            yield OUT_OF_TURN, Row(key, f"{ctx.timestamp()} ")
+        if effects.recomputed:
+            key, text = effects.recomputed
+            yield OUT_OF_TURN, Row(key, f"{ctx.timestamp()} {text}")
         yield from self._side(effects)
 
 
@@ -197,19 +204,21 @@ class JudgeFunction(_RuledFunction):
         super().open(context)
         self._stored = context.get_state(ValueStateDescriptor("record", Types.STRING()))
         self._waiting = context.get_state(ValueStateDescriptor("waiting", Types.STRING()))
-        self._erased = context.get_state(ValueStateDescriptor("erased", Types.STRING()))
+        # Its name is from when it held the time of an erasure only.
+        self._out_of_turn = context.get_state(ValueStateDescriptor("erased", Types.STRING()))
 
     def _rule(self) -> None:
         rules = self._rules
         self._judge = Judge(rules.fold, horizon=self.declarations.horizon, generation=rules.generation)
 
     def process_element(self, value: str, ctx: Any) -> Output:
-        """Add evidence to a record, or begin to erase it."""
+        """Add evidence to a record, or note what else the log says about it."""
         self._restore(ctx)
-        if value.isdigit():
+        if value[0] != "[":
             # Evidence that was in the log before may still be on its way here. The timer comes after it.
-            self._erased.update(value)
-            ctx.timer_service().register_event_time_timer(int(value))
+            at, _, text = value.partition(" ")
+            self._put_notes([*self._notes(), (int(at), text)])
+            ctx.timer_service().register_event_time_timer(int(at))
         elif self._judge.waits_for_rules(value):
             waiting = msgspec.json.decode(self._waiting.value() or "[]", type=list[str])
             self._waiting.update(msgspec.json.encode([*waiting, value]).decode())
@@ -225,16 +234,20 @@ class JudgeFunction(_RuledFunction):
 
     def _wait(self, record: FlowRecord, ctx: Any) -> None:
         """Set the timers of a record."""
-        timers = ctx.timer_service()
         if deadline := self._judge.deadline(record):
-            timers.register_event_time_timer(milliseconds_after(deadline))
-        timers.register_event_time_timer(_next_hour(milliseconds_after(self._judge.forget_at(record))))
+            ctx.timer_service().register_event_time_timer(milliseconds_after(deadline))
+        self._remember(record, ctx)
+
+    def _remember(self, record: FlowRecord, ctx: Any) -> None:
+        """Set the timer at which a record is removed."""
+        forget_at = _next_hour(milliseconds_after(self._judge.forget_at(record)))
+        ctx.timer_service().register_event_time_timer(forget_at)
 
     def on_timer(self, timestamp: int, ctx: Any) -> Output:
         """Judge what has waited, act on the deadline of a record, or remove it."""
         self._restore(ctx)
         yield from self._judge_waiting(timestamp, ctx)
-        yield from self._erase(timestamp, ctx)
+        yield from self._act_on_notes(timestamp, ctx)
         stored, now = self._stored.value(), moment(timestamp)
         if stored is None:
             return
@@ -259,22 +272,39 @@ class JudgeFunction(_RuledFunction):
         for value in waiting:
             yield from self._add(value, ctx)
 
-    def _erase(self, timestamp: int, ctx: Any) -> Output:
-        """Forget the evidence from before an erasure."""
-        erased, stored = self._erased.value(), self._stored.value()
-        if not erased or timestamp < int(erased):
+    def _notes(self) -> list[Note]:
+        """What the log says about the instance beside deliveries, and was not acted on yet."""
+        if not (text := self._out_of_turn.value()):
+            return []
+        notes = msgspec.json.decode(text, type=list[Note] | int)
+        return [(notes, "")] if isinstance(notes, int) else notes
+
+    def _put_notes(self, notes: list[Note]) -> None:
+        if notes:
+            self._out_of_turn.update(msgspec.json.encode(notes).decode())
+        else:
+            self._out_of_turn.clear()
+
+    def _act_on_notes(self, timestamp: int, ctx: Any) -> Output:
+        """Take up what a recompute has read, or forget the evidence from before an erasure."""
+        notes = sorted(self._notes())
+        due = [(at, text) for at, text in notes if at <= timestamp]
+        if not due:
             return
-        if self._waiting.value():  # it may be older
+        if self._waiting.value() or any(text and self._judge.must_wait(text) for _, text in due):
             ctx.timer_service().register_event_time_timer(timestamp + FLUSH_MS)
             return
-        self._erased.clear()
-        if stored is None:
-            return
-        if record := self._judge.erase(stored, moment(int(erased))):
-            yield self._update(record)
-            self._wait(record, ctx)
-        else:
+        erased = [at for at, text in due if not text and at + _ERASE_AGAIN_MS > timestamp]
+        self._put_notes([*((at, "") for at in erased), *notes[len(due) :]])
+        for at in erased:
+            ctx.timer_service().register_event_time_timer(at + _ERASE_AGAIN_MS)
+        silent = ctx.get_broadcast_state(BROADCAST).get(SILENT)
+        record, is_written = self._judge.act_on(due, self._stored.value(), moment(timestamp), silent)
+        if record is None:
             self._stored.clear()
+        elif is_written:
+            yield self._update(record)
+            self._remember(record, ctx)
 
     def _update(self, record: FlowRecord) -> Row:
         message = encode_record(record)

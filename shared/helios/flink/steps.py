@@ -14,6 +14,7 @@ from helios.messages import (
     DeliveryMessage,
     ErasureMessage,
     Heartbeat,
+    RecomputeMessage,
     RulesMessage,
     count_key,
     decode_count,
@@ -33,6 +34,7 @@ from helios.normalise.replay_marks import is_replay
 from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.fold import Fold, is_same_record
 from helios.reconciliation.record import FlowKey, FlowRecord
+from helios.reconciliation.reread import complete
 from helios.reconciliation.silence import LOOKBACK
 from helios.services.identity import KnownEvent, classify, decode_known, encode_known, known
 from helios.services.outcomes import dead_letters_of, source_of
@@ -40,6 +42,9 @@ from helios.services.reading import fault_of, internal_error_rejection, read_mes
 from helios.sources.registry import CLOUDS, Sources
 
 log = logging.getLogger("helios.flink")
+
+ERASE_AGAIN = timedelta(minutes=1)
+"""For how long after an erasure its evidence is removed again, if a recompute has read it before and sends it late."""
 
 RECONSIDER = timedelta(seconds=30)
 """After how long a record that is deferred, because a source is silent, is looked at again."""
@@ -50,6 +55,10 @@ under one key would be counted by a single task."""
 
 KeyedText = tuple[str, str]
 """A message with its key."""
+
+Note = tuple[int, str]
+"""What the log says about an instance beside deliveries: its time, in Flink's milliseconds, and what a recompute has
+read; no text: the instance was erased."""
 
 
 class Effects(NamedTuple):
@@ -65,6 +74,7 @@ class Effects(NamedTuple):
         rules: the message itself, if it says which versions of flows are in force.
         erased_events: the identities of erased events, for ``Identify``.
         erased_instances: the keys of erased instances, for ``Judge``.
+        recomputed: what a recompute has read of an instance, with the key of the instance, for ``Judge``.
     """
 
     identified: KeyedText | None = None
@@ -76,6 +86,7 @@ class Effects(NamedTuple):
     rules: str | None = None
     erased_events: Sequence[str] = ()
     erased_instances: Sequence[str] = ()
+    recomputed: KeyedText | None = None
 
 
 class Identified(msgspec.Struct, frozen=True, array_like=True):
@@ -114,6 +125,7 @@ class InstanceEvidence(msgspec.Struct, frozen=True, array_like=True):
 _encode = msgspec.json.Encoder().encode
 _decode_identified = msgspec.json.Decoder(Identified).decode
 _decode_evidence = msgspec.json.Decoder(InstanceEvidence).decode
+_decode_recomputed = msgspec.json.Decoder(RecomputeMessage).decode
 _decode_silent = msgspec.json.Decoder(dict[str, list[Source]]).decode
 
 
@@ -259,10 +271,69 @@ class Judge:
             log.error("internal error", exc_info=defect, extra={"flow": item.flow, "key": item.key})
             return None
 
-    def erase(self, stored: str, at: datetime) -> FlowRecord | None:
+    def must_wait(self, recomputed: str) -> bool:
+        """Whether a recompute was done by later rules than those of this task, which are on their way to it."""
+        return _decode_recomputed(recomputed).generation > self._generation
+
+    def act_on(
+        self, notes: Sequence[Note], stored: str | None, now: datetime, silent: str | None
+    ) -> tuple[FlowRecord | None, bool]:
+        """The record by the rules of now, without what was erased and with what it lacks, and whether to write it.
+
+        It is written even if a recompute has changed nothing, so that the store has the record of the job in the end.
+
+        Erasures come last: a recompute at the same time has read what they remove, and writes to the log afterwards.
+
+        Args:
+            notes: what recomputes have read in the order of the log, and erasures that are due or were a moment ago.
+            stored: the record before; None: there is none.
+            now: the time up to which the log has been read.
+            silent: as in ``expire``.
+        """
+        before = record = decode_verdict(stored) if stored else None
+        for _, text in notes:
+            if text:
+                record = self._reevaluate(_decode_recomputed(text), record, now, silent)
+        for at, text in notes:
+            if record and not text:
+                record = self.erase(record, moment(at))
+        if record is None or record is before:
+            return record, False
+        return replace(record, version=before.version + 1 if before else 1), True
+
+    def _reevaluate(
+        self, item: RecomputeMessage, before: FlowRecord | None, now: datetime, silent: str | None
+    ) -> FlowRecord | None:
+        """The record by the rules of now, with what a recompute has read.
+
+        A deadline that has passed is acted on at once, so that no record follows that says the opposite.
+        """
+        evaluator = self._fold.evaluators.get(item.flow)
+        if evaluator is None:
+            return before
+        is_older = item.generation < self._generation
+        try:
+            evidence_set = complete(
+                evaluator,
+                before.evidence_set if before else item.evidence_set,
+                item.evidence_set.items if before else [],
+                dropped=() if is_older else item.dropped,
+                is_older=is_older,
+            )
+            if not evidence_set.items:  # none of it belongs to a leg by the rules of now
+                return before
+            after = self._fold.reevaluate(before, (item.flow, item.key), evidence_set, now=now)
+            is_overdue = after.waiting and now >= self._fold.deadline(after)
+            return self._fold.expire(after, now=now, silent=_sources(silent, item.flow)) if is_overdue else after
+        except DEFECTS as defect:
+            log.error("internal error", exc_info=defect, extra={"flow": item.flow, "key": item.key})
+            return before
+
+    def erase(self, before: FlowRecord, at: datetime) -> FlowRecord | None:
         """The record without the evidence that was received before a time; None: nothing is left."""
-        before = decode_verdict(stored)
         items = [item for item in before.evidence_set.items if item.received_at >= at]
+        if len(items) == len(before.evidence_set.items):
+            return before
         if not items or before.flow not in self._fold.evaluators:
             return None
         after = self._fold.add(None, before.identity, EvidenceSet(items=items))
@@ -279,8 +350,7 @@ class Judge:
         before = decode_verdict(stored)
         if not before.waiting or before.flow not in self._fold.evaluators or now < self._fold.deadline(before):
             return before, False
-        sources = set(_decode_silent(silent).get(before.flow, [])) if silent else set()
-        after = self._fold.expire(before, now=now, silent=sources)
+        after = self._fold.expire(before, now=now, silent=_sources(silent, before.flow))
         return (before, False) if is_same_record(before, after) else (after, True)
 
     def deadline(self, record: FlowRecord) -> datetime | None:
@@ -356,6 +426,11 @@ class Silence:
         return decode_count(count).minute < now - LOOKBACK - timedelta(minutes=1)
 
 
+def _sources(silent: str | None, flow: str) -> set[Source]:
+    """The silent sources of a flow."""
+    return set(_decode_silent(silent).get(flow, [])) if silent else set()
+
+
 def moment(milliseconds: int) -> datetime:
     """Flink's time: milliseconds since 1970, UTC."""
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=milliseconds)
@@ -366,10 +441,12 @@ def milliseconds_after(at: datetime) -> int:
     return -(-(at - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
 
 
-def _effects_of(message: Heartbeat | RulesMessage | ErasureMessage, value: str) -> Effects:
+def _effects_of(message: Heartbeat | RulesMessage | ErasureMessage | RecomputeMessage, value: str) -> Effects:
     """What follows from a message that is no delivery."""
     if isinstance(message, RulesMessage):
         return Effects(rules=value)
+    if isinstance(message, RecomputeMessage):
+        return Effects(recomputed=(_instance_key((message.flow, message.key)), value))
     if isinstance(message, ErasureMessage):
         return Effects(
             erased_events=[_encode(key).decode() for key in message.events],

@@ -1,6 +1,6 @@
 """The versions of flows: saving, approving and reading them, and the recompute that an approval starts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -76,4 +76,13 @@ class Recomputes(Protocol):
 
         Returns:
             False: another process has evaluated the page already, and nothing was recorded.
+        """
+
+    def end_waiting(self, judged: Collection[str]) -> int:
+        """Let no instance of a withdrawn flow wait, and return how many did.
+
+        ``FlowVersions.withdraw`` does so, but another engine may have judged some of them before it knew of that.
+
+        Args:
+            judged: the flows that are judged nevertheless.
         """

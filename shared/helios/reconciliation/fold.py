@@ -108,6 +108,23 @@ class Fold:
         merged = evaluator.merge([before.evidence_set, evidence_set])
         return record(evaluator, key, merged, now=moment_of(before), version=before.version + 1)
 
+    def reevaluate(
+        self, before: FlowRecord | None, identity: FlowKey, evidence_set: EvidenceSet, *, now: datetime
+    ) -> FlowRecord:
+        """The record by other rules than those that have made it.
+
+        If it waits, ``expire`` decides about its deadline.
+
+        Args:
+            before: the record; None: there is none.
+            identity: the identity of the instance.
+            evidence_set: all evidence by the rules of now.
+            now: decides whether a verdict that followed from a deadline is still right.
+        """
+        flow, key = identity
+        at = BEFORE if before is None or before.waiting else now
+        return record(self.evaluators[flow], key, evidence_set, now=at, version=before.version + 1 if before else 1)
+
     def deadline(self, stored: FlowRecord) -> datetime:
         """From when on ``expire`` may change a waiting record, UTC, if no source is silent."""
         return stored.opened_at + self.evaluators[stored.flow].time_to_deadline

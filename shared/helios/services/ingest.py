@@ -17,7 +17,8 @@ from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.record import FlowKey
 from helios.services.batch_write import BatchWrite, ErasedEvents
-from helios.services.new_batch import Assumptions, Stored, candidate, store_candidate
+from helios.services.hints import Assumptions, hints
+from helios.services.new_batch import Stored, candidate, store_candidate
 from helios.services.outcomes import log_batch
 from helios.services.reading import Reading, fault_of, internal_error_rejection, read
 from helios.services.reconciler import Reconciler
@@ -87,18 +88,19 @@ def ingest(
     keys: set[tuple[str, ...]] = {reading.content.key for reading in readings if isinstance(reading.content, Event)}
     if batch:
         keys |= batch.evidence_sets.keys()
-    hinted = dedupe.lookup(keys) if keys else set()
-    stored = batch and store_candidate(
-        batch, hinted, store=store, reconciler=reconciler, assumptions=assumptions or Assumptions()
-    )
+    assumptions = assumptions or Assumptions()
+    hinted = hints(keys, dedupe, assumptions, is_small=batch is not None)
+    stored = batch and store_candidate(batch, hinted, store=store, reconciler=reconciler, assumptions=assumptions)
     if not stored:
-        writer = _Writer(store, hinted, reconciler, horizon, set())
+        writer = _Writer(store, hinted.known, reconciler, horizon, set())
         stored = Stored(_store_without_erased(readings, writer, also_write), writer.instances)
     outcomes = stored.outcomes
     committed = {
         outcome.event.key for outcome in outcomes if outcome.event and outcome.status in {"stored", "duplicate"}
     }
-    dedupe.add((committed | stored.instances) - hinted)
+    known = (committed | stored.instances) - hinted.known
+    assumptions.recent.add(known)
+    dedupe.add(known)
     notify_best_effort(notifier)
     log_batch("ingested", outcomes, started)
     return outcomes

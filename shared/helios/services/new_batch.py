@@ -8,7 +8,7 @@ wrong hint costs one to three round trips, and never an event. The steps::
     candidate                                       -
       looks for a delivery that is no new event
       extracts the evidence
-    (ingest: DedupeCache.lookup)                    1 to Redis
+    (ingest: hints)                                 1 to Redis, or none
     store_candidate
       reads the instances, if some may be known     1
       evaluates the instances
@@ -16,7 +16,7 @@ wrong hint costs one to three round trips, and never an event. The steps::
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ from helios.ports.unit_of_work import EventStore, InstancesChanged, NewBatch
 from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.fold import FlowChanges
 from helios.reconciliation.record import FlowKey, FlowRecord
+from helios.services.hints import Assumptions, Hints
 from helios.services.identity import is_beyond_horizon
 from helios.services.outcomes import summaries, tally
 from helios.services.reading import Reading
@@ -38,47 +39,6 @@ log = logging.getLogger("helios.ingest")
 
 ATTEMPTS = 4
 """How often a batch is prepared whose instances other writers change meanwhile. ``batch_write`` then locks them."""
-
-MAX_PAUSE = 64
-"""After how many batches at most an assumption that was wrong is tried again."""
-
-
-class Assumption:
-    """Whether it pays to assume something about the next batch, from how often that was right.
-
-    A cache of another cloud knows nothing of this cloud's orders, and without a cache nothing is known: there, an
-    assumption may be wrong for most batches. After each failure twice as many batches do without it, after each success
-    half as many.
-    """
-
-    def __init__(self) -> None:
-        """Begin with confidence."""
-        self._pause = 0
-        self._left = 0
-
-    def is_worth_it(self) -> bool:
-        """Whether the next batch should rely on it."""
-        self._left -= 1
-        return self._left < 0
-
-    def learn(self, *, was_right: bool) -> None:
-        """Take the experience of a batch that relied on it."""
-        self._pause = self._pause // 2 if was_right else min(MAX_PAUSE, 2 * self._pause or 1)
-        self._left = 0 if was_right else self._pause
-
-
-class Assumptions:
-    """What a process assumes about its batches.
-
-    Attributes:
-        events: events that the cache does not hold are new.
-        instances: instances that the cache does not hold are new.
-    """
-
-    def __init__(self) -> None:
-        """Begin with confidence in both."""
-        self.events = Assumption()
-        self.instances = Assumption()
 
 
 class Candidate(NamedTuple):
@@ -134,18 +94,13 @@ def candidate(readings: Sequence[Reading], reconciler: Reconciler, horizon: time
 
 
 def store_candidate(
-    batch: Candidate,
-    hinted: Collection[tuple[str, ...]],
-    *,
-    store: EventStore,
-    reconciler: Reconciler,
-    assumptions: Assumptions,
+    batch: Candidate, hints: Hints, *, store: EventStore, reconciler: Reconciler, assumptions: Assumptions
 ) -> Stored | None:
     """Store a batch of new events; None if it was not stored, and ``batch_write`` must do it.
 
     Args:
         batch: the batch.
-        hinted: the identities of events and instances that the cache holds.
+        hints: what is known already.
         store: stores the batch.
         reconciler: evaluates the instances.
         assumptions: what this process assumes; learns from the result.
@@ -153,30 +108,30 @@ def store_candidate(
     Raises:
         Retryable: the outcome is unknown.
     """
-    if not batch.first_by_key.keys().isdisjoint(hinted) or not assumptions.events.is_worth_it():
+    if not batch.first_by_key.keys().isdisjoint(hints.known):
         return None
+    if not hints.are_own and not assumptions.events.is_worth_it():
+        return None
+    events = assumptions.cache if hints.are_own else assumptions.events
     try:
-        stored = _store(batch, hinted, store=store, reconciler=reconciler, assumption=assumptions.instances)
+        stored = _store(batch, hints, store=store, reconciler=reconciler, assumptions=assumptions)
     except AlreadyStored:
-        assumptions.events.learn(was_right=False)
+        events.learn(was_right=False)
         return None
     except (Rejected, *DEFECTS):
         return None  # batch_write finds the event that can't be stored
-    assumptions.events.learn(was_right=True)
+    if not hints.are_own:
+        events.learn(was_right=True)
     return stored
 
 
 def _store(
-    batch: Candidate,
-    hinted: Collection[tuple[str, ...]],
-    *,
-    store: EventStore,
-    reconciler: Reconciler,
-    assumption: Assumption,
+    batch: Candidate, hints: Hints, *, store: EventStore, reconciler: Reconciler, assumptions: Assumptions
 ) -> Stored | None:
     """Store the batch on its instances as they are; None if other writers change them each time."""
     keys = batch.evidence_sets.keys()
-    assumes_new = bool(keys) and keys.isdisjoint(hinted) and assumption.is_worth_it()
+    assumption = assumptions.cache if hints.are_own else assumptions.instances
+    assumes_new = bool(keys) and keys.isdisjoint(hints.known) and (hints.are_own or assumption.is_worth_it())
     records = {} if assumes_new or not keys else store.instances(keys)
     for attempt in range(ATTEMPTS):
         stored = None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from helios.messages import encode_recompute
 from helios.model.events import Event, EventFilter, Key
 from helios.model.flow_versions import Recompute
 from helios.model.flows import FlowStatus
@@ -16,12 +17,14 @@ from helios.model.stream import Frame
 from helios.notify import notify_best_effort
 from helios.ports.events import EventReader
 from helios.ports.flow_versions import Recomputes
+from helios.ports.log import DeliveryLog
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
-from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
-from helios.reconciliation.evidence import Evidence, EvidenceExtractor, EvidenceSet
+from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.evidence import Evidence, EvidenceExtractor, EvidenceSet, Identity
 from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record
-from helios.reconciliation.record import FlowKey, FlowRecord, differences, record
+from helios.reconciliation.record import FlowKey, FlowRecord, differences
+from helios.reconciliation.reread import complete
 from helios.services.reconciler import Reconciler
 from helios.services.rules import Rules
 
@@ -52,6 +55,7 @@ def recompute(
     store: EventStore,
     reconciler: Reconciler,
     notifier: Notifier | None = None,
+    log: DeliveryLog | None = None,
     dry_run: bool = False,
 ) -> RecomputeResult:
     """Evaluate the flow instances of stored events by the current rules, and update their records and sums.
@@ -68,12 +72,13 @@ def recompute(
         store: holds the instances.
         reconciler: has the current rules.
         notifier: notified of new frames; None: the relay finds the frames at its next turn.
+        log: takes every record, for the engine that judges and may lack some of its evidence; None: Postgres judges.
         dry_run: return what would change, and write nothing.
 
     Raises:
-        Retryable: the store can't be reached. What was written before stays written.
+        Retryable: the store or the log can't be reached. What was written before stays written.
     """
-    recomputer = _Recomputer(reconciler, flow, now, reader)
+    recomputer = _Recomputer(reconciler, flow, now, reader, log, sends_all=True)
     events, verdict_changes, after = 0, VerdictChanges(), None
     while True:
         page = recomputer.page(where, after, store, dry_run=dry_run)
@@ -104,6 +109,7 @@ class RecomputeJob:
         store: EventStore,
         notifier: Notifier,
         is_due: Callable[[], bool] = lambda: True,
+        log: DeliveryLog | None = None,
     ) -> None:
         """Take the ports.
 
@@ -114,8 +120,10 @@ class RecomputeJob:
             store: holds the instances.
             notifier: notified of new frames.
             is_due: whether no other engine judges by earlier rules any more. Until then, no recompute begins.
+            log: takes the records that change or wait, for the engine that judges; None: Postgres judges.
         """
         self._is_due = is_due
+        self._log = log
         self._recomputes = recomputes
         self._rules = rules
         self._reader = reader
@@ -133,6 +141,9 @@ class RecomputeJob:
             Retryable: the store can't be reached.
         """
         deadline, changed = time.monotonic() + seconds, 0
+        if self._log:
+            self._rules.refresh()
+            self._recomputes.end_waiting(self._rules.evaluators.keys())
         unfinished = self._recomputes.unfinished()
         if unfinished and not self._is_due():
             return 0
@@ -159,7 +170,7 @@ class RecomputeJob:
             recompute = replace(recompute, cursor=page.next_cursor)
 
     def _page(self, recompute: Recompute, now: datetime, reconciler: Reconciler) -> "RecomputedPage":
-        recomputer = _Recomputer(reconciler, recompute.flow, now, self._reader)
+        recomputer = _Recomputer(reconciler, recompute.flow, now, self._reader, self._log, sends_all=False)
         return recomputer.page(EventFilter(), recompute.cursor, self._store, dry_run=False)
 
 
@@ -180,11 +191,20 @@ class RecomputedPage(NamedTuple):
 class _Recomputer:
     """Evaluates instances from their stored evidence and events."""
 
-    def __init__(self, reconciler: Reconciler, flow: str | None, now: datetime, reader: EventReader) -> None:
-        self._evaluators = {
-            name: evaluator for name, evaluator in reconciler.evaluators.items() if flow in {None, name}
-        }
-        flows = [evaluator.flow for evaluator in self._evaluators.values()]
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        flow: str | None,
+        now: datetime,
+        reader: EventReader,
+        log: DeliveryLog | None = None,
+        *,
+        sends_all: bool,
+    ) -> None:
+        flows = [evaluator.flow for name, evaluator in reconciler.evaluators.items() if flow in {None, name}]
+        self._log = log
+        self._sends_all = sends_all
+        self._fold = reconciler.fold
         self._extractor = EvidenceExtractor(flows, reconciler.sources)
         self._generation = reconciler.generation
         self._now = now
@@ -203,22 +223,31 @@ class _Recomputer:
     def evaluate(
         self, events: Sequence[Event], work: UnitOfWork, *, dry_run: bool
     ) -> tuple[list[Transition], FlowChanges]:
-        """The instances of the events that change, and the changes. They are written unless it is a dry run."""
+        """The instances of the events that change, and the changes. They are written unless it is a dry run.
+
+        Raises:
+            Retryable: the store or the log can't be reached.
+        """
         evidence = extract(self._extractor, events)
-        transitions = self._transitions(evidence, sorted(evidence), work)
-        if dry_run or not transitions:
+        evaluated = self._transitions(evidence, sorted(evidence), work)
+        transitions = _changed(evaluated)
+        if dry_run:
             return transitions, FlowChanges([], {}, [])
         refused = work.flows.write([after for _, after in transitions]).result()
         if stale := [after.identity for _, after in transitions if after.identity in refused]:
             # Another writer has changed these instances meanwhile. Now they are locked.
             reevaluated = self._transitions(evidence, stale, work)
-            work.flows.write([after for _, after in reevaluated])
-            transitions = [pair for pair in transitions if pair[1].identity not in refused] + reevaluated
+            work.flows.write([after for _, after in _changed(reevaluated)])
+            evaluated = [pair for pair in evaluated if pair[1].identity not in refused] + reevaluated
+            transitions = _changed(evaluated)
+        # Before the commit: if the log does not take it, nothing is written, and the page is evaluated again.
+        self._append_evaluated(evaluated)
         return transitions, changes_of(transitions, differences(transitions))
 
     def _transitions(
         self, evidence: Mapping[FlowKey, Mapping[Key, list[Evidence]]], keys: Collection[FlowKey], work: UnitOfWork
     ) -> list[Transition]:
+        """Each instance before and after, whether or not it changes."""
         records = work.flows.find(keys).result()
         items = evidence_keys(records.values())
         events = work.events.get(sorted(items))
@@ -227,18 +256,39 @@ class _Recomputer:
         stored = extract(self._extractor, list(events.values()))
         transitions: list[Transition] = []
         for key in keys:
-            before, evaluator = records.get(key), self._evaluators[key[0]]
+            before, evaluator = records.get(key), self._fold.evaluators[key[0]]
             evidence_set = reread_evidence(evaluator, before, {**evidence[key], **stored.get(key, {})}, events)
-            after = record(
-                evaluator,
-                key[1],
-                evidence_set,
-                now=BEFORE if before is None or before.waiting else self._now,
-                version=before.version + 1 if before else 1,
-            )
-            if not is_same_record(before, after):
-                transitions.append((before, after))
+            transitions.append((before, self._fold.reevaluate(before, key, evidence_set, now=self._now)))
         return transitions
+
+    def _append_evaluated(self, transitions: Iterable[Transition]) -> None:
+        """Append to the log what the records of the job may lack.
+
+        Of one that waits, the job then takes the deadline by the rules of now.
+        """
+        messages = [
+            encode_recompute(after, dropped=_dropped(before, after), generation=self._generation)
+            for before, after in transitions
+            if self._sends_all or after.waiting or not is_same_record(before, after)
+        ]
+        if messages and self._log:
+            self._log.append(messages)
+
+
+def _changed(transitions: Iterable[Transition]) -> list[Transition]:
+    return [(before, after) for before, after in transitions if not is_same_record(before, after)]
+
+
+def _dropped(before: FlowRecord | None, after: FlowRecord) -> list[Identity]:
+    """The recorded evidence that the rules of now leave out. The overflow of a leg counts what it does not list."""
+    if before is None:
+        return []
+    left = {item.identity for item in after.evidence_set.items}
+    return [
+        item.identity
+        for item in before.evidence_set.items
+        if item.identity not in left and item.leg not in after.evidence_set.overflow
+    ]
 
 
 def evidence_keys(records: Iterable[FlowRecord]) -> set[Key]:
@@ -266,17 +316,14 @@ def reread_evidence(
     To this it adds the evidence of events that did not belong to the instance under the earlier rules.
     """
     fresh = {item.identity: item for items in evidence.values() for item in items}
-    if before is None:
-        return evaluator.merge([EvidenceSet(items=[item]) for item in fresh.values()])
-    legs = {leg.name: leg for leg in evaluator.flow.leg}
-    items = []
-    for item in before.evidence_set.items:
-        leg, event = legs.get(item.leg), stored.get(item.key)
-        if reread := fresh.pop(item.identity, None):
-            items.append(replace(item, fields=reread.fields))
-        elif leg and leg.source in {None, item.source} and (event is None or event.type == leg.type):
-            items.append(item)  # a variant that differs from the stored event: only the evidence has it
-    overflow = {name: number for name, number in before.evidence_set.overflow.items() if name in legs}
-    # If a leg has overflowed, its overflow already counts the evidence that is not listed.
-    items += [item for item in fresh.values() if item.leg not in overflow]
-    return evaluator.merge([replace(before.evidence_set, items=[], overflow=overflow), EvidenceSet(items=items)])
+    recorded = before.evidence_set if before else EvidenceSet(items=[])
+    types = {leg.name: leg.type for leg in evaluator.flow.leg}
+    # A variant that differs from the stored event stays: only the evidence has it.
+    dropped = {
+        item.identity
+        for item in recorded.items
+        if item.identity not in fresh
+        and (event := stored.get(item.key))
+        and event.type != types.get(item.leg, event.type)
+    }
+    return complete(evaluator, recorded, list(fresh.values()), dropped=dropped)

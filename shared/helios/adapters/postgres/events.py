@@ -21,22 +21,51 @@ events.data::text, events.attributes::text, events.order_id, events.customer_id,
 """
 
 
-# event_ids decides what is new: a unique key over partitions can't exist. Of a conflicting insert only the key is
-# rolled back, since an event is inserted for each key that is new. json_to_recordset makes SQL NULL of JSON null, which
-# is the data of an event without data.
-NEW_EVENT_IDS: LiteralString = """
-input AS MATERIALIZED (
-    SELECT event_key(source, producer, id) AS key, *
-    FROM json_to_recordset(%(events)s::json) AS input (
-        source text, producer text, id text, type text, subject text, time timestamptz, received_at timestamptz,
-        data json, attributes jsonb, order_id text, customer_id text, amount numeric, digest text
-    )
-), new AS (
+_TYPES = {
+    "source": "text",
+    "producer": "text",
+    "id": "text",
+    "type": "text",
+    "subject": "text",
+    "time": "timestamptz",
+    "received_at": "timestamptz",
+    "data": "json",
+    "attributes": "jsonb",
+    "order_id": "text",
+    "customer_id": "text",
+    "amount": "numeric",
+    "digest": "text",
+}
+
+
+def _new_ids(rows: str) -> str:
+    """The parts of a statement that insert the identities of these rows.
+
+    event_ids decides what is new: a unique key over partitions can't exist. Of a conflicting insert only the key is
+    rolled back, since an event is inserted for each key that is new.
+    """
+    return f"""
+input AS MATERIALIZED ({rows}), new AS (
     INSERT INTO event_ids (key, digest, received_at) SELECT key, digest, received_at FROM input
     ON CONFLICT (key) DO NOTHING
     RETURNING key
 )
-"""
+"""  # noqa: S608 - only constants are filled in
+
+
+# json_to_recordset makes SQL NULL of JSON null, which is the data of an event without data.
+NEW_EVENT_IDS = _new_ids(f"""
+    SELECT event_key(source, producer, id) AS key, * FROM json_to_recordset(%(events)s::json)
+    AS input ({", ".join(f"{name} {type_}" for name, type_ in _TYPES.items())})
+""")  # noqa: S608 - the same
+
+
+# Of a single event, without the function scan; see ``values``.
+NEW_EVENT_ID = _new_ids(f"""
+    SELECT event_key(%(source)s, %(producer)s, %(id)s) AS key,
+        {", ".join(f"%({name})s::{type_} AS {name}" for name, type_ in _TYPES.items())}
+""")
+
 
 INSERT_NEW_EVENTS: LiteralString = """
 INSERT INTO events
@@ -75,6 +104,25 @@ WHERE event_ids.key = event_key(%(source)s, %(producer)s, %(id)s)
 
 IN_ORDER: LiteralString = "received_at, source, id, producer"
 """The order of events: of their receipt."""
+
+
+def values(event: Event) -> dict[str, object]:
+    """The parameters of NEW_EVENT_ID."""
+    return {
+        "source": event.source,
+        "producer": event.producer,
+        "id": event.id,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "received_at": event.received_at,
+        "data": bytes(event.data).decode(),
+        "attributes": to_json(event.attributes),
+        "order_id": event.order_id,
+        "customer_id": event.customer_id,
+        "amount": event.amount,
+        "digest": event.digest,
+    }
 
 
 class PostgresEventWriter:

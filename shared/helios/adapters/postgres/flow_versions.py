@@ -1,6 +1,6 @@
 """The versions of flows, and the recomputes that approvals start: the SQL, and the conversion of the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -73,6 +73,16 @@ UPDATE flow_versions SET state = 'withdrawn', withdrawn_at = %s, withdrawn_by = 
 
 # No sweep evaluates them any more, and retention removes only instances that do not wait.
 END_WAITING = "UPDATE flow_instances SET waiting = false, version = version + 1 WHERE flow = %s AND waiting"
+
+# A flow that was withdrawn can be in force again, or be declared by a file. An array, so that the index is searched for
+# these flows alone: most of the time there is none.
+END_WAITING_OF_WITHDRAWN = """
+UPDATE flow_instances SET waiting = false, version = version + 1
+WHERE waiting AND flow = ANY(ARRAY(
+    SELECT flow FROM flow_versions WHERE flow <> ALL(%s) GROUP BY flow
+    HAVING bool_or(state = 'withdrawn') AND NOT bool_or(state = 'in_force')
+))
+"""
 
 NEXT_GENERATION = "UPDATE flow_generation SET number = number + 1"
 
@@ -183,6 +193,11 @@ class PostgresFlowVersions(Query):
         }
         with translate_errors(), self._pool.connection() as connection:
             return connection.execute(ADVANCE, parameters).rowcount == 1
+
+    def end_waiting(self, judged: Collection[str]) -> int:
+        """Let no instance of a withdrawn flow wait, unless its flow is still judged, and return how many did."""
+        with translate_errors(), self._pool.connection() as connection:
+            return connection.execute(END_WAITING_OF_WITHDRAWN, [list(judged)]).rowcount
 
     def _unfinished(self) -> list[TupleRow]:
         return self._all(UNFINISHED, [])

@@ -6,40 +6,50 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.errors import Diagnostic, SerializationFailure
 
-from helios.adapters.postgres.events import INSERT_NEW_EVENTS, NEW_EVENT_IDS
-from helios.adapters.postgres.flows import WRITE_FLOWS, columns, flows_from_json
+from helios.adapters.postgres import events, flows
 from helios.adapters.postgres.parameters import to_json
 from helios.adapters.postgres.stream import APPEND_FRAME, frame_parameters
 from helios.ports.unit_of_work import InstancesChanged, NewBatch
 
-# Events before instances, as in every unit of work: writers that lock in one order do not deadlock. Postgres runs the
-# parts in the order in which they are read.
-STORE_NEW_BATCH = f"""
-WITH {NEW_EVENT_IDS}, stored AS ({INSERT_NEW_EVENTS} RETURNING 1),
-written AS ({WRITE_FLOWS} RETURNING 1),
+
+def _statement(new_ids: str, write_flows: str, flow: str, key: str) -> str:
+    """The statement that stores a batch with instances, whose flows and keys are these parameters.
+
+    Events before instances, as in every unit of work: writers that lock in one order do not deadlock. Postgres runs the
+    parts in the order in which they are read.
+    """
+    return f"""
+WITH {new_ids}, stored AS ({events.INSERT_NEW_EVENTS} RETURNING 1),
+written AS ({write_flows} RETURNING 1),
 frame AS ({APPEND_FRAME})
 SELECT assert_new((SELECT count(*) FROM stored), %(events_expected)s),
-       assert_instances((SELECT count(*) FROM written), %(instances_expected)s, %(flow)s, %(key)s)
+       assert_instances((SELECT count(*) FROM written), %(instances_expected)s, {flow}, {key})
 """  # noqa: S608 - only constants are filled in
 
 
+STORE_NEW_BATCH = _statement(events.NEW_EVENT_IDS, flows.WRITE_FLOWS, "%(flow)s", "%(key)s")
+
+# Of one event and one instance, as most functions store them: it takes Postgres a quarter less time.
+STORE_NEW_EVENT = _statement(
+    events.NEW_EVENT_ID, flows.WRITE_FLOW, "json_build_array(%(flow)s::text)", "json_build_array(%(key)s::text)"
+)
+
 # Without instances: a statement of fewer parts, for events that belong to no flow.
 STORE_NEW_EVENTS = f"""
-WITH {NEW_EVENT_IDS}, stored AS ({INSERT_NEW_EVENTS} RETURNING 1), frame AS ({APPEND_FRAME})
+WITH {events.NEW_EVENT_IDS}, stored AS ({events.INSERT_NEW_EVENTS} RETURNING 1), frame AS ({APPEND_FRAME})
 SELECT assert_new((SELECT count(*) FROM stored), %(events_expected)s)
 """  # noqa: S608 - the same
 
 
-def parameters(batch: NewBatch) -> dict[str, object]:
-    """The parameters of both statements."""
-    instances = columns(batch.instances) if batch.instances else {}
-    return {
-        "events": to_json(batch.events),
-        "events_expected": len(batch.events),
-        "instances_expected": len(batch.instances),
-        **instances,
-        **frame_parameters(batch.frame, batch.events, batch.flow_counts, batch.generation),
-    }
+def statement(batch: NewBatch) -> tuple[str, dict[str, object]]:
+    """The statement that stores a batch, and its parameters."""
+    expected = {"events_expected": len(batch.events), "instances_expected": len(batch.instances)}
+    common = expected | frame_parameters(batch.frame, batch.events, batch.flow_counts, batch.generation)
+    if len(batch.events) == len(batch.instances) == 1:
+        return STORE_NEW_EVENT, common | events.values(batch.events[0]) | flows.values(batch.instances[0])
+    if batch.instances:
+        return STORE_NEW_BATCH, common | {"events": to_json(batch.events)} | flows.columns(batch.instances)
+    return STORE_NEW_EVENTS, common | {"events": to_json(batch.events)}
 
 
 @contextmanager
@@ -58,6 +68,6 @@ def naming_instances(connection: psycopg.Connection) -> Iterator[None]:
     try:
         yield
     except SerializationFailure as error:
-        raise InstancesChanged(f"Postgres: {error}", flows_from_json(notices[-1]) if notices else None) from error
+        raise InstancesChanged(f"Postgres: {error}", flows.flows_from_json(notices[-1]) if notices else None) from error
     finally:
         connection.remove_notice_handler(receive)

@@ -14,7 +14,7 @@ from helios.adapters.postgres.dead_letters import PostgresDeadLetterWriter
 from helios.adapters.postgres.events import PostgresEventWriter
 from helios.adapters.postgres.flows import PostgresFlowWriter, find_flows
 from helios.adapters.postgres.log import PostgresLogWriter
-from helios.adapters.postgres.new_batch import STORE_NEW_BATCH, STORE_NEW_EVENTS, naming_instances, parameters
+from helios.adapters.postgres.new_batch import naming_instances, statement
 from helios.adapters.postgres.partitions import extend
 from helios.adapters.postgres.stream import REMOVE_FRAMES, PostgresStreamWriter
 from helios.errors import AlreadyStored
@@ -48,13 +48,12 @@ class PostgresStore:
 
     def store_new(self, batch: NewBatch) -> None:
         """Store a batch, or fail as a whole if an event or an instance is not as it was assumed."""
-        statement = STORE_NEW_BATCH if batch.instances else STORE_NEW_EVENTS
-        values = parameters(batch)
+        query, values = statement(batch)
         # The attempt that follows a refusal logs it.
         with translate_errors(log_refusals=False), self._pool.connection() as connection:
             try:
                 with naming_instances(connection):
-                    connection.execute(statement, values)
+                    connection.execute(query, values)
             except psycopg.errors.UniqueViolation as error:  # of assert_new: no other statement can raise it
                 raise AlreadyStored("an event of the batch is already stored") from error
 

@@ -4,8 +4,8 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -22,28 +22,39 @@ TIMEOUT_SECONDS = 0.25
 PAUSE_SECONDS = 2.0
 """How long Redis is not used after a failure, so that an outage does not cost a timeout for every batch."""
 
+DELAY_SECONDS = 0.005
+"""The shortest time between two packets of new keys, in a process that stores many batches."""
+
+MAX_DELAYED = 16
+"""From how many commands on none waits."""
+
 # One hash tag, one slot: a multi-key command works on a cluster too.
 KEY_PREFIX = "{helios:dedupe}"
 
-# A script, because a pipeline of 500 SETs takes the client ten times as long as the server.
+# A script for many keys, because a pipeline of 500 SETs takes the client ten times as long as the server. For few keys,
+# starting the script takes the server longer than the SETs.
 ADD = """
 for _, key in ipairs(KEYS) do redis.call('SET', key, '', 'EX', ARGV[1]) end
 """
+FEW_KEYS = 8
 
 
 class RedisDedupeCache:
     """Implements ``DedupeCache`` in Redis. ``failures`` counts the calls that Redis failed to answer.
 
     It uses a connection without the client's calls, which take twice as long: a batch of one event would lose a tenth
-    of its time. The answer to ``add`` is read by the next call, so that no batch waits for it.
+    of its time. The answer to ``add`` is read by the next call, so that no batch waits for it. While one batch follows
+    the other, the keys of several are sent together: a packet costs as much as everything else.
     """
 
-    def __init__(self, url: str, *, ttl_seconds: int) -> None:
+    def __init__(self, url: str, *, ttl_seconds: int, delay_seconds: float = 0) -> None:
         """Take the settings. The first use connects.
 
         Args:
             url: ``redis://`` or ``rediss://``.
             ttl_seconds: how long a key is stored.
+            delay_seconds: keys that are added within this time of a call wait for the next call. If none follows, the
+                keys of the last batches are sent late, or never, and cost a round trip to Postgres.
         """
         self._redis = redis.Redis.from_url(
             url,
@@ -58,6 +69,9 @@ class RedisDedupeCache:
         self._unread = 0
         self._is_proven = False
         self._ttl_seconds = ttl_seconds
+        self._delay_seconds = delay_seconds
+        self._delayed: list[tuple[str | int, ...]] = []
+        self._delays_until = 0.0
         self._paused_until = 0.0
         self.failures = 0
 
@@ -68,7 +82,7 @@ class RedisDedupeCache:
             return set()
         try:
             with self._lock, self._disconnecting():
-                marks = self._call("MGET", *[_name(key) for key in ordered_keys])
+                marks = self._call(*self._delayed, ("MGET", *[_name(key) for key in ordered_keys]), wait=True)
         except redis.RedisError as error:
             self._pause(error)
             return set()
@@ -78,30 +92,42 @@ class RedisDedupeCache:
         """Add the keys of what is committed; do nothing when Redis is down."""
         if not keys or self._is_paused():
             return
+        commands = self._additions([_name(key) for key in keys])
         try:
             with self._lock, self._disconnecting():
-                self._call("EVAL", ADD, len(keys), *[_name(key) for key in keys], self._ttl_seconds, wait=False)
+                if time.monotonic() < self._delays_until and len(self._delayed) < MAX_DELAYED:
+                    self._delayed += commands
+                else:
+                    self._call(*self._delayed, *commands, wait=False)
         except redis.RedisError as error:
             self._pause(error)
 
-    def _call(self, *command: str | int, wait: bool = True) -> Any:
-        """Send a command, read the answers that are still unread, and return its own, or None without ``wait``.
+    def _additions(self, names: Sequence[str]) -> list[tuple[str | int, ...]]:
+        """The commands that add keys."""
+        if len(names) > FEW_KEYS:
+            return [("EVAL", ADD, len(names), *names, self._ttl_seconds)]
+        return [("SET", name, "", "EX", self._ttl_seconds) for name in names]
 
-        A connection that has worked before may have been closed since. Then the command is sent again on a new one.
+    def _call(self, *commands: tuple[str | int, ...], wait: bool) -> Any:
+        """Send commands, read the answers that are still unread, and return the last, or None without ``wait``.
+
+        A connection that has worked before may have been closed since. Then they are sent again on a new one.
         """
+        self._delayed = []
+        self._delays_until = time.monotonic() + self._delay_seconds
         try:
-            return self._send(command, wait=wait)
+            return self._send(commands, wait=wait)
         except redis.ConnectionError:
             if not self._is_proven:
                 raise
         self._disconnect()
-        return self._send(command, wait=wait)
+        return self._send(commands, wait=wait)
 
-    def _send(self, command: tuple[str | int, ...], *, wait: bool) -> Any:
-        self._connection.send_command(*command)
-        self._unread += 1
+    def _send(self, commands: tuple[tuple[str | int, ...], ...], *, wait: bool) -> Any:
+        self._connection.send_packed_command(self._connection.pack_commands(commands))
+        self._unread += len(commands)
         answer = None
-        while self._unread > (0 if wait else 1):
+        while self._unread > (0 if wait else len(commands)):
             answer = self._connection.read_response()
             self._unread -= 1
             self._is_proven = True
@@ -134,7 +160,10 @@ class RedisDedupeCache:
         self._paused_until = 0.0
 
     def close(self) -> None:
-        """Close the connections."""
+        """Send the keys that wait, and close the connections."""
+        if self._delayed:
+            with suppress(redis.RedisError), self._lock, self._disconnecting():
+                self._call(*self._delayed, wait=True)
         self._connection.disconnect()
         self._redis.close()
 
