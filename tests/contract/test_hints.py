@@ -71,6 +71,30 @@ def test_the_cache_gets_what_such_a_process_stores(confident, store, cache):
     assert ("order", "ORD-1") in cache.keys
 
 
+def test_a_further_leg_builds_on_what_another_process_has_stored_since(confident, store, cache):
+    confident.send(leg("order"))
+    Process(store, cache).send(leg("payment"))
+
+    assert confident.send(leg("inventory")) == (["stored"], 0)
+    instance = store.flow(("order", "ORD-1"))
+    assert (instance.status, instance.version, len(instance.evidence_set.items)) == ("matched", 3, 3)
+
+
+@pytest.mark.parametrize("begun_again", [False, True])
+def test_an_order_that_was_removed_meanwhile_begins_again(postgres_store, pool, cache, begun_again):
+    """As by an erasure: what the process remembers of it is not stored again, even if its version is."""
+    process = Process(postgres_store, cache)
+    process.send(leg("order"))
+    with pool.connection() as connection:
+        connection.execute("DELETE FROM flow_instances")
+    if begun_again:
+        Process(postgres_store, CountingCache()).send(leg("inventory", after=5))
+
+    assert process.send(leg("payment"))[0] == ["stored"]
+    instance = postgres_store.flow(("order", "ORD-1"))
+    assert len(instance.evidence_set.items) == 1 + begun_again
+
+
 def test_an_order_that_another_process_has_stored_is_found_and_the_cache_asked_again(confident, store, cache):
     Process(store, cache).send(leg("order"))
 

@@ -5,7 +5,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.services.hints import Assumptions, RecentKeys
+from helios.services.hints import Assumptions, RecentKeys, RecentRecords
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from tests.fakes.store import MemoryDedupeCache
@@ -32,7 +32,7 @@ def another_process_stored(dedupe, assumptions):
 
     def forget() -> None:
         dedupe.keys.clear()
-        assumptions.recent = RecentKeys()
+        assumptions.recent, assumptions.recent_records = RecentKeys(), RecentRecords()
 
     return forget
 
@@ -74,6 +74,26 @@ def test_a_further_leg_waits_twice(distant):
     distant(leg("order", "ORD-1"))
 
     assert distant(leg("payment", "ORD-1"), leg("order", "ORD-2")) == (2, ["stored", "stored"])
+
+
+def test_a_further_leg_of_an_order_that_the_process_has_stored_waits_once(distant):
+    distant(leg("order", "ORD-1"))
+
+    assert distant(leg("payment", "ORD-1")) == (1, ["stored"])
+    assert distant(leg("inventory", "ORD-1")) == (1, ["stored"])
+
+
+def test_a_further_leg_of_an_order_that_another_process_has_changed_waits_twice(distant, pool):
+    """The refusal has what is stored."""
+    distant(leg("order", "ORD-1"))
+    ingest(
+        [leg("payment", "ORD-1")],
+        dedupe=MemoryDedupeCache(),
+        store=PostgresStore(pool),
+        reconciler=Reconciler([ORDER]),
+    )
+
+    assert distant(leg("inventory", "ORD-1")) == (2, ["stored"])
 
 
 def test_a_wrong_hint_costs_a_second_attempt(distant, another_process_stored):

@@ -155,10 +155,13 @@ class MemoryStore:
             stored = work.events.insert(batch.events).result()
             if len(stored) < len(batch.events):
                 raise AlreadyStored("an event is stored")
+            stored_instances = self.instances([one.identity for one in batch.instances])
+            if batch.replaced and list(stored_instances.values()) != [batch.replaced]:
+                raise InstancesChanged("the instance is another", stored_instances)
             try:
                 work.flows.write_all(batch.instances)
             except ConflictError as error:
-                raise InstancesChanged(str(error), self.instances([one.identity for one in batch.instances])) from error
+                raise InstancesChanged(str(error), stored_instances) from error
             work.stream.publish(batch.frame, batch.events, batch.flow_counts)
 
     def next_offsets(self, partitions: Collection[Partition]) -> dict[Partition, int]:

@@ -65,6 +65,8 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
         frame: the frame with the counts.
         flow_counts: what the batch adds to the sums of instances.
         generation: the generation of the rules by which the instances were evaluated; None: the rules can't change.
+        replaced: the stored record of the only instance, as this process has written it some time ago. It must still be
+            stored like that. None: the records were read just now, or the instances are new.
     """
 
     events: Sequence[Event]
@@ -72,6 +74,7 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     frame: Frame
     flow_counts: Sequence[FlowCount]
     generation: int | None = None
+    replaced: FlowRecord | None = None
 
 
 class InstancesChanged(ConflictError):  # noqa: N818 - reads as what has happened

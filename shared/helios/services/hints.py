@@ -4,16 +4,24 @@ A process that stores all legs of an order itself knows as much as the cache. It
 takes a batch of one event a tenth of its time.
 """
 
+import time
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from helios.ports.events import DedupeCache
+from helios.reconciliation.record import FlowKey, FlowRecord
 
 RECENT_KEYS = 50_000
 """How many keys a process remembers at least, and half of how many at most: 7 MB."""
 
+RECENT_RECORDS = 2_500
+"""How many flow instances a process remembers at least, and half of how many at most: about 12 MB."""
+
+RECORD_SECONDS: Final = 60.0
+"""For how long it remembers one at least, and half of how long at most: what was erased is soon forgotten, too."""
+
 MIN_RIGHT = 8
-"""How many batches in a row of a new process ask the cache in vain, before it does without."""
+"""How many batches in a row of a new process must learn nothing from the cache, before it does without."""
 
 MAX_PAUSE = 64
 """After how many batches at most an assumption that was wrong is tried again."""
@@ -61,6 +69,40 @@ class RecentKeys:
         return {key for key in keys if hash(key) in self._newer or hash(key) in self._older}
 
 
+class RecentRecords:
+    """The flow instances that this process has written last, and that wait for further events."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._newer: dict[FlowKey, FlowRecord] = {}
+        self._older: dict[FlowKey, FlowRecord] = {}
+        self._turned_at = time.monotonic()
+
+    def add(self, records: Iterable[FlowRecord]) -> None:
+        """Remember instances as they were written, and forget those that wait no longer."""
+        self._turn()
+        for record in records:
+            self._older.pop(record.identity, None)
+            if record.waiting:
+                self._newer[record.identity] = record
+            else:
+                self._newer.pop(record.identity, None)
+
+    def get(self, key: FlowKey) -> FlowRecord | None:
+        """The instance as this process has written it; another may have changed it since."""
+        self._turn()
+        return self._newer.get(key) or self._older.get(key)
+
+    def _turn(self) -> None:
+        """Forget the older half if the newer one is full, or as old as it may become."""
+        age = time.monotonic() - self._turned_at
+        if age < RECORD_SECONDS and len(self._newer) < RECENT_RECORDS:
+            return
+        self._older = self._newer if age < 2 * RECORD_SECONDS else {}
+        self._newer = {}
+        self._turned_at = time.monotonic()
+
+
 class Assumptions:
     """What a process remembers, and assumes about its batches.
 
@@ -70,14 +112,18 @@ class Assumptions:
             it: a function often stores the second leg of an order whose first leg another cloud has stored.
         events: events that the cache does not hold are new.
         instances: instances that the cache does not hold are new.
+        records: no other process has changed an instance since this one wrote it.
+        recent_records: the instances that it has written last.
     """
 
     def __init__(self) -> None:
-        """Begin with confidence in the cache."""
+        """Begin with confidence in the cache, and in its own records."""
         self.recent = RecentKeys()
         self.cache = Assumption(pause=MIN_RIGHT)
         self.events = Assumption()
         self.instances = Assumption()
+        self.records = Assumption()
+        self.recent_records = RecentRecords()
 
 
 class Hints(NamedTuple):

@@ -15,7 +15,7 @@ from helios.notify import notify_best_effort
 from helios.ports.events import DedupeCache
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
-from helios.reconciliation.record import FlowKey
+from helios.reconciliation.record import FlowKey, FlowRecord
 from helios.services.batch_write import BatchWrite, ErasedEvents
 from helios.services.hints import Assumptions, hints
 from helios.services.new_batch import Stored, candidate, store_candidate
@@ -92,14 +92,17 @@ def ingest(
     hinted = hints(keys, dedupe, assumptions, is_small=batch is not None)
     stored = batch and store_candidate(batch, hinted, store=store, reconciler=reconciler, assumptions=assumptions)
     if not stored:
-        writer = _Writer(store, hinted.known, reconciler, horizon, set())
-        stored = Stored(_store_without_erased(readings, writer, also_write), writer.instances)
+        writer = _Writer(store, hinted.known, reconciler, horizon, {})
+        outcomes = _store_without_erased(readings, writer, also_write)
+        stored = Stored(outcomes, list(writer.instances.values()))
     outcomes = stored.outcomes
     committed = {
         outcome.event.key for outcome in outcomes if outcome.event and outcome.status in {"stored", "duplicate"}
     }
-    known = (committed | stored.instances) - hinted.known
+    waiting = {instance.identity for instance in stored.instances if instance.waiting}
+    known = (committed | waiting) - hinted.known
     assumptions.recent.add(known)
+    assumptions.recent_records.add(stored.instances)
     dedupe.add(known)
     notify_best_effort(notifier)
     log_batch("ingested", outcomes, started)
@@ -110,19 +113,19 @@ class _Writer(NamedTuple):
     """What writing any part of a batch needs; see ``BatchWrite``.
 
     Attributes:
-        instances: the instances that it has written, and that wait for further events.
+        instances: the instances as it has written them last.
     """
 
     store: EventStore
     hinted_keys: set[tuple[str, ...]]
     reconciler: Reconciler
     horizon: timedelta | None
-    instances: set[FlowKey]
+    instances: dict[FlowKey, FlowRecord]
 
     def write(self, readings: Sequence[Reading], work: UnitOfWork, *, may_conflict: bool = False) -> list[Outcome]:
         write = BatchWrite(readings, self.hinted_keys, work, self.reconciler, self.horizon, may_conflict=may_conflict)
         outcomes = write.run()
-        self.instances.update(after.identity for _, after in write.evaluation.transitions if after.waiting)
+        self.instances.update((after.identity, after) for _, after in write.evaluation.transitions)
         return outcomes
 
 

@@ -10,7 +10,7 @@ wrong hint costs one to three round trips, and never an event. The steps::
       extracts the evidence
     (ingest: hints)                                 1 to Redis, or none
     store_candidate
-      reads the instances, if some may be known     1
+      reads the instances, if some may be known     1, or none if this process has written it last
       evaluates the instances
       store_new                                     1, with the commit
 """
@@ -19,6 +19,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from helios.errors import DEFECTS, AlreadyStored, Rejected
 from helios.model.balances import MANIFEST_TYPE
@@ -29,7 +31,7 @@ from helios.ports.unit_of_work import EventStore, InstancesChanged, NewBatch
 from helios.reconciliation.evidence import EvidenceSet
 from helios.reconciliation.fold import FlowChanges
 from helios.reconciliation.record import FlowKey, FlowRecord
-from helios.services.hints import Assumptions, Hints
+from helios.services.hints import Assumption, Assumptions, Hints
 from helios.services.identity import is_beyond_horizon
 from helios.services.outcomes import summaries, tally
 from helios.services.reading import Reading
@@ -66,11 +68,11 @@ class Stored(NamedTuple):
 
     Attributes:
         outcomes: an outcome per delivery.
-        instances: the instances that wait for further events.
+        instances: the instances as they were written.
     """
 
     outcomes: list[Outcome]
-    instances: set[FlowKey]
+    instances: Sequence[FlowRecord]
 
 
 def candidate(readings: Sequence[Reading], reconciler: Reconciler, horizon: timedelta | None) -> Candidate | None:
@@ -125,30 +127,64 @@ def store_candidate(
     return stored
 
 
+class _Guess(NamedTuple):
+    """The instances of a batch as they may be stored, without reading them.
+
+    Attributes:
+        records: the instances; none that is assumed to be new.
+        assumption: what the guess relies on.
+        replaced: the only instance, if this process has written it before.
+    """
+
+    records: Mapping[FlowKey, FlowRecord]
+    assumption: Assumption
+    replaced: FlowRecord | None = None
+
+
+def _guess(batch: Candidate, hints: Hints, assumptions: Assumptions) -> _Guess | None:
+    """What this process believes of the instances; None if they have to be read."""
+    keys = batch.evidence_sets.keys()
+    if len(batch.events) == len(keys) == 1:
+        (key,) = keys
+        record = assumptions.recent_records.get(key)
+        if record and assumptions.records.is_worth_it():
+            return _Guess({key: record}, assumptions.records, record)
+    if not keys.isdisjoint(hints.known):
+        return None
+    if hints.are_own:
+        return _Guess({}, assumptions.cache)
+    return _Guess({}, assumptions.instances) if assumptions.instances.is_worth_it() else None
+
+
 def _store(
     batch: Candidate, hints: Hints, *, store: EventStore, reconciler: Reconciler, assumptions: Assumptions
 ) -> Stored | None:
     """Store the batch on its instances as they are; None if other writers change them each time."""
     keys = batch.evidence_sets.keys()
-    assumption = assumptions.cache if hints.are_own else assumptions.instances
-    assumes_new = bool(keys) and keys.isdisjoint(hints.known) and (hints.are_own or assumption.is_worth_it())
-    records = {} if assumes_new or not keys else store.instances(keys)
+    guess = _guess(batch, hints, assumptions) if keys else None
+    records = guess.records if guess else store.instances(keys) if keys else {}
     for attempt in range(ATTEMPTS):
         stored = None
+        replaced = guess.replaced if guess and attempt == 0 else None
         try:
-            stored = _attempt(batch, records, store, reconciler)
+            stored = _attempt(batch, records, replaced, store, reconciler)
         except InstancesChanged as changed:
             log.info("another writer has changed the same flow instances", extra={"events": len(batch.events)})
-            records = store.instances(keys) if changed.instances is None else {**records, **changed.instances}
-        if assumes_new and attempt == 0:
-            assumption.learn(was_right=stored is not None)
+            unchanged = {} if replaced else records  # what was replaced may be stored no longer
+            records = store.instances(keys) if changed.instances is None else {**unchanged, **changed.instances}
+        if guess and attempt == 0:
+            guess.assumption.learn(was_right=stored is not None)
         if stored:
             return stored
     return None
 
 
 def _attempt(
-    batch: Candidate, records: Mapping[FlowKey, FlowRecord], store: EventStore, reconciler: Reconciler
+    batch: Candidate,
+    records: Mapping[FlowKey, FlowRecord],
+    replaced: FlowRecord | None,
+    store: EventStore,
+    reconciler: Reconciler,
 ) -> Stored:
     """Store the batch, whose instances are these.
 
@@ -157,8 +193,9 @@ def _attempt(
     """
     instances, changes = reconciler.apply(batch.evidence_sets, records)
     outcomes = batch.outcomes()
-    store.store_new(_prepared(batch, outcomes, instances, changes, reconciler.generation))
-    return Stored(outcomes, {instance.identity for instance in instances if instance.waiting})
+    prepared = _prepared(batch, outcomes, instances, changes, reconciler.generation)
+    store.store_new(replace(prepared, replaced=replaced) if replaced else prepared)
+    return Stored(outcomes, instances)
 
 
 def _prepared(

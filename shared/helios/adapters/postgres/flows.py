@@ -67,6 +67,17 @@ WRITE_FLOW = _write("""(VALUES (
 ))""")
 
 
+# Of a single instance that this process has written before. It may have been removed since, and other events may have
+# begun it again, up to the same version.
+UPDATE_FLOW = """
+UPDATE flow_instances SET
+    status = %(status)s, opened_at = %(opened_at)s,
+    deferred_until = coalesce(%(deferred_until)s::timestamptz, '-infinity'), waiting = %(waiting)s,
+    issues = string_to_array(%(issues)s, ','), version = %(version)s, details = %(details)s
+WHERE flow = %(flow)s AND key = %(key)s AND version = %(version)s - 1 AND opened_at = %(opened_before)s
+"""
+
+
 # Writes all of the instances, or fails the transaction. For few rows, RETURNING costs less than a round trip.
 WRITE_ALL_FLOWS = f"""
 WITH written AS ({WRITE_FLOWS} RETURNING 1)

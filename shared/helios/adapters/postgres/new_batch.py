@@ -30,9 +30,9 @@ SELECT assert_new((SELECT count(*) FROM stored), %(events_expected)s),
 STORE_NEW_BATCH = _statement(events.NEW_EVENT_IDS, flows.WRITE_FLOWS, "%(flow)s", "%(key)s")
 
 # Of one event and one instance, as most functions store them: it takes Postgres a quarter less time.
-STORE_NEW_EVENT = _statement(
-    events.NEW_EVENT_ID, flows.WRITE_FLOW, "json_build_array(%(flow)s::text)", "json_build_array(%(key)s::text)"
-)
+_ONE = ("json_build_array(%(flow)s::text)", "json_build_array(%(key)s::text)")
+STORE_NEW_EVENT = _statement(events.NEW_EVENT_ID, flows.WRITE_FLOW, *_ONE)
+STORE_FURTHER_EVENT = _statement(events.NEW_EVENT_ID, flows.UPDATE_FLOW, *_ONE)
 
 # Without instances: a statement of fewer parts, for events that belong to no flow.
 STORE_NEW_EVENTS = f"""
@@ -46,7 +46,10 @@ def statement(batch: NewBatch) -> tuple[str, dict[str, object]]:
     expected = {"events_expected": len(batch.events), "instances_expected": len(batch.instances)}
     common = expected | frame_parameters(batch.frame, batch.events, batch.flow_counts, batch.generation)
     if len(batch.events) == len(batch.instances) == 1:
-        return STORE_NEW_EVENT, common | events.values(batch.events[0]) | flows.values(batch.instances[0])
+        one = common | events.values(batch.events[0]) | flows.values(batch.instances[0])
+        if batch.replaced:
+            return STORE_FURTHER_EVENT, one | {"opened_before": batch.replaced.opened_at}
+        return STORE_NEW_EVENT, one
     if batch.instances:
         return STORE_NEW_BATCH, common | {"events": to_json(batch.events)} | flows.columns(batch.instances)
     return STORE_NEW_EVENTS, common | {"events": to_json(batch.events)}
