@@ -107,6 +107,8 @@ def boundary_policy(name: str) -> Mapping[str, Any]:
             f"arn:aws:s3:::{name}-archive-*/events/*",
         ),
         allow("ArchivedFiles", ["s3:ListBucket"], f"arn:aws:s3:::{name}-archive-*"),
+        allow("ArchiveTask", ["ecs:RunTask"], "arn:aws:ecs:*:*:task-definition/*"),
+        allow("ArchiveTaskRoles", ["iam:PassRole"], f"arn:aws:iam::*:role/{name}-*"),
         allow(
             "RecoveryRules",
             [
