@@ -1,4 +1,4 @@
-"""The layout of a function's zip in each cloud: where packages are, who installs them, and the size limits."""
+"""The layout of a zip in each cloud: where packages are, who installs them, and the size limits."""
 
 from typing import Final, NamedTuple
 
@@ -55,11 +55,11 @@ LAYOUTS: Final = {
 }
 
 
-UPLOADED: Final = {"aws-archive"}
-"""The functions of AWS whose zip Terraform uploads to a bucket first. Only the size of its contents is limited."""
+LAYER: Final = LAYOUTS["aws"]._replace(packages="python", runs_in="/opt")
+"""The layout of a layer of AWS ("Packaging your layer content"). A function and its layers share the limit of what is
+unpacked."""
 
 
-def layout_of(function: str) -> Layout:
-    """The layout for a function, by the cloud in its name: ``aws-ingest`` has AWS' layout."""
-    layout = LAYOUTS[function.split("-", maxsplit=1)[0]]
-    return layout._replace(max_zipped=layout.max_unzipped) if function in UPLOADED else layout
+def layout_of(name: str) -> Layout:
+    """The layout for a package, by its name: ``aws-ingest`` has AWS' layout, ``aws-archive-layer`` that of layers."""
+    return LAYER if name.endswith("-layer") else LAYOUTS[name.split("-", maxsplit=1)[0]]

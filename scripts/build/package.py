@@ -9,6 +9,8 @@ cloud share, such as ``functions/aws/_common.py``, is in the zip of each of them
 With ``--traces`` a zip also has what HELIOS_OTLP_URL requires: the pinned packages of
 ``functions/traces-requirements.txt``.
 
+``aws-archive-layer`` is a layer: packages of the archive alone, which several functions of AWS get beside their zips.
+
 A zip with requirements also contains their bytecode. A function's folder is read-only, so each cold start would
 otherwise compile every module again, which takes three times as long as to import it.
 
@@ -83,6 +85,8 @@ _ELSEWHERE = Target("x86_64-manylinux_2_28", "3.11", BUILD)
 _FUNCTIONS = ROOT / "functions"
 _TRACES = _FUNCTIONS / "traces-requirements.txt"
 """The requirements of the spans, for all clouds."""
+LAYERS = MappingProxyType({"aws-archive-layer": _FUNCTIONS / "archive-requirements.txt"})
+"""The requirements of each layer."""
 _INSTALL_NOTES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", ".lock"}
 """Files that installers write next to a package: they contain local paths and hashes of files that are left out."""
 _NOT_CODE = {"requirements.in", "requirements.txt", "__init__.py"}
@@ -138,6 +142,11 @@ def _output(*command: str) -> str | None:
     return None if done.returncode else done.stdout.strip()
 
 
+def names() -> list[str]:
+    """Every package: those of the functions, and the layers."""
+    return [*functions(), *LAYERS]
+
+
 def functions() -> dict[str, Path]:
     """The folder of every function by its name."""
     folders = sorted(file.parent for file in _FUNCTIONS.rglob("requirements.txt"))
@@ -181,10 +190,10 @@ def build(
     declared: Declarations = MappingProxyType({}),
     traces: bool = False,
 ) -> Package:
-    """Build one function's zip, unless it is up to date.
+    """Build one zip, unless it is up to date.
 
     Args:
-        name: a key of ``functions()``.
+        name: one of ``names()``.
         native: build for this machine's platform and Python, into ``NATIVE``, instead of for the cloud.
         architecture: a key of ``TARGETS``; ignored for a native package.
         declared: the user's own declarations.
@@ -196,8 +205,9 @@ def build(
     machine = None if native else target_of(name, architecture)
     target = (machine.folder if machine else NATIVE) / f"{name}.zip"
     stamp = target.with_suffix(".inputs")
-    folder = functions()[name]
-    requirements = requirements_of(folder, traces=traces)
+    folder = functions().get(name)  # a layer has no code
+    requirements = requirements_of(name, traces=traces)
+    declared = declared if folder else {}
     inputs = _digest(folder, requirements, machine, declared)
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_suffix(".lock").open("w") as lock:
@@ -206,7 +216,10 @@ def build(
         if fresh:
             with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
                 contents, archive = Path(scratch) / "contents", Path(scratch) / target.name
-                _collect(folder, requirements, contents, layout_of(name), machine)
+                if folder:
+                    _collect(folder, requirements, contents, layout_of(name), machine)
+                else:
+                    _collect_layer(requirements, contents, layout_of(name), machine)
                 for file, path in declared.items():
                     shutil.copyfile(path, contents / file)
                 _zip(contents, archive, level=1 if native else 9)
@@ -232,15 +245,16 @@ def build_all(
         return list(pool.map(one, names))
 
 
-def requirements_of(folder: Path, *, traces: bool) -> str:
-    """The text of a function's pinned requirements."""
-    files = [folder / "requirements.txt", *[_TRACES] * traces]
+def requirements_of(name: str, *, traces: bool) -> str:
+    """The text of a package's pinned requirements."""
+    files = [LAYERS[name]] if name in LAYERS else [functions()[name] / "requirements.txt", *[_TRACES] * traces]
     return "".join(file.read_text() for file in files)
 
 
-def _digest(folder: Path, requirements: str, machine: Target | None, declared: Declarations) -> str:
+def _digest(folder: Path | None, requirements: str, machine: Target | None, declared: Declarations) -> str:
     """A digest of everything that the zip depends on."""
-    files = (*_files(folder), *_shared_by(folder), *_wheel_sources(), Path(__file__), Path(layouts.__file__))
+    code = (*_files(folder), *_shared_by(folder), *_wheel_sources()) if folder else ()
+    files = (*code, Path(__file__), Path(layouts.__file__))
     cloud = f"{machine and machine[:2]} {_compiler(machine) is not None}"
     texts = "".join(f" {name} {path.read_text()}" for name, path in sorted(declared.items()))
     return _digest_of(
@@ -305,6 +319,15 @@ def _collect(folder: Path, requirements: str, target: Path, layout: Layout, mach
             _compile(target, modules, layout.runs_in, python)
 
 
+def _collect_layer(requirements: str, target: Path, layout: Layout, machine: Target | None) -> None:
+    """Install the requirements into the layout's folder."""
+    packages = target / layout.packages
+    packages.parent.mkdir()
+    _install(requirements, packages, machine, wheel=False)
+    if python := _compiler(machine):
+        _compile(packages, [packages], str(Path(layout.runs_in, layout.packages)), python)
+
+
 class _Installed:
     """The requirements of functions and the helios package, installed and compiled once for all with the same ones."""
 
@@ -334,8 +357,8 @@ class _Installed:
 _installed = _Installed()
 
 
-def _install(requirements: str | None, target: Path, machine: Target | None) -> None:
-    """Install the requirements, if any, and the helios package."""
+def _install(requirements: str | None, target: Path, machine: Target | None, *, wheel: bool = True) -> None:
+    """Install the requirements, if any, and the helios package unless it is left out."""
     where = ["--python", sys.executable]
     if machine:
         where = ["--python-platform", machine.platform, "--python-version", machine.python, "--only-binary", ":all:"]
@@ -345,7 +368,8 @@ def _install(requirements: str | None, target: Path, machine: Target | None) -> 
             pinned = Path(scratch) / "requirements.txt"
             pinned.write_text(requirements)
             _uv(*install, "--require-hashes", "--requirement", str(pinned))
-        _uv(*install, str(_wheel(Path(scratch))))
+        if wheel:
+            _uv(*install, str(_wheel(Path(scratch))))
     shutil.rmtree(target / "bin", ignore_errors=True)  # command-line programs, which no function calls
     for leftover in list(target.rglob("__pycache__")):  # uv's settings may enable compilation
         shutil.rmtree(leftover)
@@ -405,7 +429,7 @@ def _show(packages: Sequence[Package]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the packages, show their sizes, and return 1 if a package exceeds the limits of its cloud."""
-    known = functions()
+    known = names()
     parser = argparse.ArgumentParser(prog="package", description="Build the zips of the cloud functions.")
     machine = parser.add_mutually_exclusive_group()
     machine.add_argument("--native", action="store_true", help="build for this machine instead of the clouds")
@@ -423,15 +447,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(known)}; all by default")
     options = parser.parse_args(arguments)
-    if unknown := set(options.names) - known.keys():
-        parser.error(f"no such function: {', '.join(sorted(unknown))}; known functions: {', '.join(known)}")
-    names = options.names or known
+    if unknown := set(options.names) - set(known):
+        parser.error(f"no such package: {', '.join(sorted(unknown))}; known packages: {', '.join(known)}")
+    selected = options.names or known
     if options.architecture != "x86_64":
-        names = [name for name in names if name.startswith("aws-")]
+        selected = [name for name in selected if name.startswith("aws-")]
     try:
         declared = declarations(options.flows, options.sources, options.notifications)
         packages = build_all(
-            names,
+            selected,
             native=options.native,
             architecture=options.architecture,
             declared=declared,
@@ -444,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"package: {' '.join(map(str, error.cmd))} failed, see above\n")
         return 1
     _show(packages)
-    targets = set() if options.native else {target_of(name, options.architecture).python for name in names}
+    targets = set() if options.native else {target_of(name, options.architecture).python for name in selected}
     if without := sorted(version for version in targets if interpreter(version) is None):
         sys.stdout.write(
             "Some packages have no bytecode and start more slowly. Install the cloud's version of Python, "

@@ -14,18 +14,17 @@ import tempfile
 from pathlib import Path
 
 from scripts.build.audit import LOCK
-from scripts.build.package import BUILD, functions, requirements_of
+from scripts.build.package import BUILD, names, requirements_of
 from scripts.build.tools import ROOT, install
 
 DASHBOARD = ROOT / "dashboard"
 
 
-def write(name: str, folder: Path, target: Path, *, traces: bool = False) -> Path:
-    """Write the bill of materials of one function, and return its file.
+def write(name: str, target: Path, *, traces: bool = False) -> Path:
+    """Write the bill of materials of one zip, and return its file.
 
     Args:
-        name: a key of ``functions()``.
-        folder: its value.
+        name: one of ``names()``.
         target: the folder of the file.
         traces: whether the zip has what HELIOS_OTLP_URL requires.
 
@@ -38,7 +37,7 @@ def write(name: str, folder: Path, target: Path, *, traces: bool = False) -> Pat
     # The tool warns that the result has no dependency graph, which a lock file does not contain.
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     helios = ["--pyproject", str(ROOT / "pyproject.toml")]
-    requirements = requirements_of(folder, traces=traces)
+    requirements = requirements_of(name, traces=traces)
     command = [str(tool), "requirements", "-", *helios, *options]
     subprocess.run(command, input=requirements, text=True, check=True, env=environment)
     return file
@@ -85,13 +84,13 @@ def _npm() -> str:
 
 
 def main() -> int:
-    """Write the bill of materials of every function and of the dashboard."""
+    """Write the bill of materials of every zip and of the dashboard."""
     parser = argparse.ArgumentParser(prog="scripts.build.sbom", description="Write the bills of materials.")
     parser.add_argument("--traces", action="store_true", help="list the packages that HELIOS_OTLP_URL requires, too")
     options = parser.parse_args()
     BUILD.mkdir(exist_ok=True)
-    for name, folder in functions().items():
-        print(write(name, folder, BUILD, traces=options.traces).name)
+    for name in names():
+        print(write(name, BUILD, traces=options.traces).name)
     print(write_dashboard(BUILD).name)
     return 0
 

@@ -102,6 +102,14 @@ def boundary_policy(name: str) -> Mapping[str, Any]:
         allow("Bus", ["events:PutEvents"], f"arn:aws:events:*:*:event-bus/{name}"),
         allow("Archive", ["events:DescribeArchive", "events:StartReplay"], f"arn:aws:events:*:*:archive/{name}*"),
         allow(
+            "ArchivedEvents",
+            ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            f"arn:aws:s3:::{name}-archive-*/events/*",
+        ),
+        allow("ArchivedFiles", ["s3:ListBucket"], f"arn:aws:s3:::{name}-archive-*"),
+        allow("ArchiveTask", ["ecs:RunTask"], "arn:aws:ecs:*:*:task-definition/*"),
+        allow("ArchiveTaskRoles", ["iam:PassRole"], f"arn:aws:iam::*:role/{name}-*"),
+        allow(
             "RecoveryRules",
             [
                 "events:PutRule",

@@ -87,7 +87,10 @@ CLOUDS: Final[dict[BuiltIn, Cloud]] = {
         tool_whoami=("aws", "sts", "get-caller-identity", "--output", "json"),
         variables=(),
         remedy="set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws sso login` or `aws configure`",
-        packages=("aws-api", "aws-archive", "aws-ingest", "aws-relay", "aws-replay", "aws-sweep", "aws-websocket"),
+        packages=(
+            *("aws-api", "aws-archive", "aws-archive-layer", "aws-ingest", "aws-relay", "aws-replay", "aws-sweep"),
+            "aws-websocket",
+        ),
     ),
     "gcp": Cloud(
         source="gcp",

@@ -3,6 +3,7 @@
 import secrets
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import sql
@@ -14,6 +15,7 @@ from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.retention import PostgresRetention
 from helios.adapters.postgres.tokens import PostgresTokens
+from helios.bootstrap import ReadingLimits
 from helios.errors import ConfigurationError
 from helios.model.incidents import IncidentFilter
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
@@ -184,6 +186,29 @@ def test_the_role_of_aws_relays_and_runs_replay_jobs(database):
     assert (done.state, done.sent, done.last_error) == ("done", 2, None)
     api.close()
     aws.close()
+
+
+def test_the_role_of_the_api_runs_replay_jobs_where_there_is_an_archive(database):
+    """The function that runs them has this role then: that of the queues' functions may not read the manifest."""
+    services = database.services("helios_api")
+    stored(services, "helios_api")
+    services = msgspec.structs.replace(
+        services, settings=msgspec.structs.replace(services.settings, archive_url="/unused")
+    )
+    reading = bootstrap.with_archive_on_first_read(
+        services, ReadingLimits(megabytes=100, seconds=5, request_seconds=1), credentials=dict
+    )
+    assert reading.jobs is not services.jobs
+    wanted = ReplayFilter(source="aws", order_id="ORD-1", until=datetime.now(UTC))
+    request = ReplayRequest(what="events", target=Target(kind="relay"), filter=wanted, per_second=1000)
+    job = reading.jobs.add(request, actor="ann", matching=2, now=datetime.now(UTC))
+
+    assert bootstrap.replay_worker(reading).run()
+
+    done = reading.jobs.get(job.id)
+    assert done is not None
+    assert (done.state, done.last_error) == ("done", None)
+    services.close()
 
 
 @pytest.mark.parametrize("role", STORING)

@@ -9,29 +9,8 @@ import pytest
 
 from helios.adapters.postgres.tokens import PostgresTokens
 from helios.model.tokens import Token, digest, mint
+from tests.support.aws_lambda import request
 from tests.support.deliveries import NOON, eventbridge
-
-
-def request(
-    method: str, path: str, body: bytes = b"", query: str = "", headers: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """An event in payload format 2.0 of the Amazon API Gateway Developer Guide."""
-    return {
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": {"content-type": "application/json", "host": "api.example"} | (headers or {}),
-        "requestContext": {
-            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "t"},
-            "requestId": "1",
-            "routeKey": "$default",
-            "stage": "$default",
-        },
-        "body": body.decode(),
-        "isBase64Encoded": False,
-    }
-
 
 KEY = {"x-helios-key": "the-secret-of-the-api-destination"}
 

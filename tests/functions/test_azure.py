@@ -17,6 +17,7 @@ from helios.processes.probes import answers
 from helios.processes.process import Process, scrubbed_environment
 from tests.functions.conftest import AZURE_HOST_KEYS
 from tests.support import envelopes
+from tests.support.flow_versions import approve, recomputing
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +155,7 @@ def test_without_a_database_event_grid_is_answered_500(host, pool, postgres_serv
 
 
 def test_the_timer_runs_the_sweep(host, pool):
+    approve(pool)
     with pool.connection() as connection:
         connection.execute(
             "INSERT INTO frames (created_at, body, keys) VALUES (now() - interval '2 hours', '{}', '[]')"
@@ -165,6 +167,7 @@ def test_the_timer_runs_the_sweep(host, pool):
 
     assert post(host, {"input": ""}, "/admin/functions/sweep", **{"x-functions-key": "master"}) == 202
     eventually(is_swept)
+    assert recomputing(pool) == ["order"]  # for a process that also reads archived events
 
 
 def test_the_app_starts_while_the_key_vault_is_unreadable(server_folder):

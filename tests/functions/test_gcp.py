@@ -15,6 +15,7 @@ from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import EventFilter
 from helios.processes.ports import HOST, free_port
 from tests.support import envelopes
+from tests.support.flow_versions import approve, recomputing
 
 MAIN = Path(__file__).parents[2] / "functions" / "gcp" / "main.py"
 
@@ -114,8 +115,10 @@ def test_a_call_of_the_scheduler_runs_the_sweep(pool, database_url, monkeypatch)
         connection.execute(
             "INSERT INTO frames (created_at, body, keys) VALUES (now() - interval '2 hours', '{}', '[]')"
         )
+    approve(pool)
     client = functions_framework.create_app("sweep", str(MAIN), "http").test_client()
 
     assert client.post("/").status_code == 204
+    assert recomputing(pool) == ["order"]  # for a process that also reads archived events
     with pool.connection() as connection:
         assert connection.execute("SELECT count(*) FROM frames").fetchone() == (0,)

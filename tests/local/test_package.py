@@ -23,7 +23,10 @@ ELF_AARCH64 = 183
 """The number of the processor in the header of an ELF file (e_machine)."""
 
 ON_AWS = [name for name in package.functions() if name.startswith("aws-")]
-VENDORED = [name for name in package.functions() if layout_of(name).vendored]
+VENDORED = [name for name in package.names() if layout_of(name).vendored]
+LAYER = "aws-archive-layer"
+READ_ARCHIVE = ("aws-api", "aws-replay", "aws-sweep")
+"""The functions that open the archive with the first read that needs it."""
 
 ONE_OF_EACH_CLOUD = ("aws-ingest", "azure", "gcp")
 
@@ -38,7 +41,7 @@ def digests(built):
     return built.path.with_suffix(".inputs").read_text(), hashlib.sha256(built.path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("name", built_for_clouds(package.functions()))
+@pytest.mark.parametrize("name", built_for_clouds(package.names()))
 def test_a_package_is_the_same_bytes_when_it_is_built_again(name):
     first = package.build(name, native=False)
     before = digests(first)
@@ -63,6 +66,12 @@ def runtime(tmp_path):
         module = module.parent if module.name == "__init__.py" else module
         (folder / module.name).symlink_to(module)
     return folder
+
+
+@pytest.fixture
+def layer(tmp_path):
+    """The folder of the archive's packages, as Lambda unpacks a layer."""
+    return unpacked(LAYER, tmp_path / "opt") / "python"
 
 
 @pytest.fixture
@@ -102,6 +111,25 @@ else:
 """A process of a package without the messages of OpenTelemetry says what it needs."""
 
 
+OPEN_ARCHIVE = """
+import handler
+assert not {"duckdb", "obstore"} & sys.modules.keys()
+handler.services.reader._archive._reader()
+assert {"duckdb", "obstore"} <= sys.modules.keys()
+"""
+"""Opens the archive as the first read of an archived event does, and not before."""
+
+NO_PACKAGES = """
+import handler
+from helios.errors import Retryable
+try:
+    handler.services.reader._archive._reader()
+except Retryable as error:
+    assert "requires the packages of the archive" in str(error)
+else:
+    raise AssertionError
+"""
+
 INVOKE = """
 import sys; sys.path[:0] = sys.argv[1:]
 import json, handler
@@ -137,7 +165,7 @@ def holds(claim, environment, *paths, python=sys.executable):
 @pytest.mark.parametrize("traces", [False, True])
 def test_a_package_sends_spans_only_if_it_is_built_for_traces(tmp_path, runtime, traces):
     folder = package.functions()["aws-ingest"]
-    requirements = package.requirements_of(folder, traces=traces)
+    requirements = package.requirements_of("aws-ingest", traces=traces)
     package._collect(folder, requirements, tmp_path / "task", layout_of("aws-ingest"), None)
     claim = "from helios.adapters.otlp import OtlpTracer"
     if not traces:
@@ -146,19 +174,33 @@ def test_a_package_sends_spans_only_if_it_is_built_for_traces(tmp_path, runtime,
 
 
 @pytest.mark.parametrize("name", ON_AWS)
-def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tmp_path, runtime):
+def test_an_unpacked_package_for_aws_needs_the_runtime_and_nothing_else(name, tmp_path, runtime, layer):
+    """The function that fills the archive needs the layer too; the others import none of its packages to start."""
     task = unpacked(name, tmp_path / "task")
-    assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, runtime)
+    layers = [layer] if name == "aws-archive" else []
+    assert holds("import handler; assert callable(handler.handler)", LAMBDA, task, *layers, runtime)
+
+
+@pytest.mark.parametrize("name", READ_ARCHIVE)
+def test_a_function_with_the_layer_opens_the_archive(name, tmp_path, runtime, layer):
+    task = unpacked(name, tmp_path / "task")
+    assert holds(OPEN_ARCHIVE, LAMBDA | {"HOME": "/nonexistent"}, task, layer, runtime)
+
+
+def test_a_function_without_the_layer_says_what_is_missing(tmp_path, runtime):
+    task = unpacked("aws-sweep", tmp_path / "task")
+    assert holds(NO_PACKAGES, LAMBDA, task, runtime)
 
 
 @pytest.mark.parametrize("name", built_for_clouds(ON_AWS))
 def test_a_package_for_the_cloud_runs_on_lambda_s_python_from_its_bytecode(name, tmp_path, runtime, lambda_python):
     task = unpacked(name, tmp_path / "task", native=False)
+    layers = [unpacked(LAYER, tmp_path / "opt", native=False) / "python"] if name == "aws-archive" else []
     claim = (
         "import os, handler, helios.errors as module; assert callable(handler.handler); "
         "assert module.__cached__.endswith('cpython-313.pyc') and os.path.exists(module.__cached__)"
     )
-    assert holds(claim, LAMBDA, task, runtime, python=lambda_python)
+    assert holds(claim, LAMBDA, task, *layers, runtime, python=lambda_python)
 
 
 def test_terraform_has_the_runtime_that_packages_are_built_for():
@@ -291,7 +333,7 @@ def test_every_module_of_a_package_has_its_bytecode(name):
     assert cached - entries == set()
 
 
-@pytest.mark.parametrize("name", built_for_clouds(package.functions()))
+@pytest.mark.parametrize("name", built_for_clouds(package.names()))
 def test_a_package_for_the_cloud_is_within_the_limits_and_has_no_sdk(name):
     built = package.build(name, native=False)
     with zipfile.ZipFile(built.path) as archive:
@@ -306,7 +348,7 @@ def test_a_package_for_the_cloud_is_within_the_limits_and_has_no_sdk(name):
     assert built.fits
 
 
-@pytest.mark.parametrize("name", built_for_clouds(ON_AWS))
+@pytest.mark.parametrize("name", built_for_clouds([*ON_AWS, LAYER]))
 def test_a_package_for_arm64_has_only_libraries_for_arm64(name):
     """Each compiled module is for that processor and for Lambda's Python."""
     built = package.build(name, native=False, architecture="arm64")
@@ -319,6 +361,13 @@ def test_a_package_for_arm64_has_only_libraries_for_arm64(name):
     assert built.fits
 
 
+@pytest.mark.parametrize("name", built_for_clouds(["aws-archive", *READ_ARCHIVE]))
+def test_a_function_and_the_layer_are_within_the_limit_of_both(name):
+    """Lambda's limit of what is unpacked is that of a function with its layers."""
+    built = [package.build(each, native=False) for each in (name, LAYER)]
+    assert sum(each.unzipped for each in built) <= built[0].layout.max_unzipped
+
+
 def test_a_package_over_the_limits_of_its_cloud_does_not_fit():
     built = package.build("gcp", native=False)
     assert not built._replace(zipped=built.layout.max_zipped + 1).fits
@@ -328,4 +377,4 @@ def test_a_package_over_the_limits_of_its_cloud_does_not_fit():
 def test_the_error_for_an_unknown_function_lists_the_known_ones(capsys):
     with pytest.raises(SystemExit):
         package.main(["aws-nothing"])
-    assert "no such function: aws-nothing; known functions: aws-api" in capsys.readouterr().err
+    assert "no such package: aws-nothing; known packages: aws-api" in capsys.readouterr().err

@@ -233,13 +233,13 @@ def test_the_deployer_on_aws_can_create_and_change_roles_only_within_the_boundar
 
 def test_the_boundary_allows_what_some_function_needs_and_nothing_more():
     """Every action in the root's and the module's policies, on resources of the deployment's name."""
-    modules = clouds.TERRAFORM / "modules/aws/function/main.tf"
-    code = (CLOUDS["aws"].root / "main.tf").read_text() + modules.read_text()
-    needed = set(re.findall(r'"((?:sqs|secretsmanager|events|execute-api|logs|ec2):[A-Z]\w+)"', code))
+    modules = [clouds.TERRAFORM / "modules/aws" / name / "main.tf" for name in ("archive", "function")]
+    code = "".join(file.read_text() for file in [CLOUDS["aws"].root / "main.tf", *modules])
+    needed = set(re.findall(r'"((?:sqs|secretsmanager|events|execute-api|logs|ec2|s3|ecs|iam):[A-Z]\w+)"', code))
     policy = bootstrap_aws.boundary_policy("helios-stage")
     assert {action for statement in policy["Statement"] for action in statement["Action"]} == needed
     unnamed = {statement["Sid"] for statement in policy["Statement"] if "helios-stage" not in statement["Resource"]}
-    assert unnamed == {"Clients", "Network", "Replays", "RuleNames"}
+    assert unnamed == {"ArchiveTask", "Clients", "Network", "Replays", "RuleNames"}
 
 
 @pytest.mark.parametrize("name", ["helios-", "he--lios", "Helios", "*", "h", "a-name-longer-than-20-x"])

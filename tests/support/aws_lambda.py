@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+from typing import Any
 
 
 class Context:
@@ -24,6 +25,27 @@ class Context:
     def get_remaining_time_in_millis(self) -> int:
         """The time that is left at the start of a call."""
         return int(1000 * self._seconds)
+
+
+def request(
+    method: str, path: str, body: bytes = b"", query: str = "", headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """An event in payload format 2.0 of the Amazon API Gateway Developer Guide."""
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {"content-type": "application/json", "host": "api.example"} | (headers or {}),
+        "requestContext": {
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "t"},
+            "requestId": "1",
+            "routeKey": "$default",
+            "stage": "$default",
+        },
+        "body": body.decode(),
+        "isBase64Encoded": False,
+    }
 
 
 def main() -> None:

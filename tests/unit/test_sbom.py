@@ -6,7 +6,7 @@ import re
 import pytest
 
 from scripts.build import sbom
-from scripts.build.package import functions
+from scripts.build.package import names, requirements_of
 from scripts.build.tools import ROOT
 
 pytestmark = pytest.mark.servers  # cyclonedx-py and npm
@@ -14,16 +14,12 @@ pytestmark = pytest.mark.servers  # cyclonedx-py and npm
 PINNED = re.compile(r"^([a-z0-9-]+(?:\[[a-z0-9,-]+\])?)==(\S+)", re.MULTILINE)
 
 
-TRACES = ROOT / "functions/traces-requirements.txt"
-
-
 @pytest.mark.parametrize("traces", [False, True])
-@pytest.mark.parametrize("name", functions())
-def test_a_functions_bill_lists_every_pinned_package(name, traces, tmp_path):
-    folder = functions()[name]
-    file = sbom.write(name, folder, tmp_path, traces=traces)
+@pytest.mark.parametrize("name", names())
+def test_the_bill_of_a_zip_lists_every_pinned_package(name, traces, tmp_path):
+    file = sbom.write(name, tmp_path, traces=traces)
     bill = json.loads(file.read_text())
-    pinned = PINNED.findall((folder / "requirements.txt").read_text() + traces * TRACES.read_text())
+    pinned = PINNED.findall(requirements_of(name, traces=traces))
 
     assert (bill["bomFormat"], bill["specVersion"], bill["metadata"]["component"]["name"]) == (
         "CycloneDX",
@@ -38,9 +34,9 @@ def test_a_functions_bill_lists_every_pinned_package(name, traces, tmp_path):
 
 
 def test_the_same_requirements_give_the_same_bytes(tmp_path):
-    name, folder = next(iter(functions().items()))
+    name = names()[0]
 
-    assert sbom.write(name, folder, tmp_path).read_bytes() == sbom.write(name, folder, tmp_path).read_bytes()
+    assert sbom.write(name, tmp_path).read_bytes() == sbom.write(name, tmp_path).read_bytes()
 
 
 def test_the_dashboards_bill_lists_its_runtime_packages_and_is_reproducible(tmp_path):

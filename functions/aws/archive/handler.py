@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 from typing import Protocol
 
-from functions.aws._common import powertools_logger
+from functions.aws._common import archive_credentials, powertools_logger
 from helios import bootstrap
 from helios.adapters.postgres.connection import open_pool
 
@@ -23,13 +23,7 @@ class Context(Protocol):
 
 logger = powertools_logger("helios-archive")
 
-if secret := os.environ.get("ARCHIVE_SECRET_ID"):
-    # The credentials of a target outside of AWS, such as AZURE_STORAGE_SAS_TOKEN: the client of the target reads them
-    # from the environment. Imported late: only AWS' runtime provides boto3.
-    from helios.adapters.aws import secret_variables
-
-    os.environ.update(secret_variables(secret))
-
+os.environ.update(archive_credentials())  # from which the client of the archive's store reads them
 settings = bootstrap.configure(require=["archive_url"])
 pool = open_pool(settings.postgres_url, connections=CONNECTIONS, timeout_seconds=settings.database_timeout_seconds)
 archive = bootstrap.archive_on(settings, pool).archive

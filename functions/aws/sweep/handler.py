@@ -5,12 +5,15 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from functions.aws._common import powertools_logger, powertools_metrics
+from functions.aws._common import powertools_logger, powertools_metrics, with_archive
 from helios import bootstrap
+
+ARCHIVE_SECONDS = 14.0
+"""For one read of the archive, which a recompute of a flow's stored instances may begin after 20 s of a call of 60."""
 
 logger = powertools_logger("helios-sweep")
 metrics = powertools_metrics("sweep")
-services = bootstrap.build(bootstrap.configure())
+services = with_archive(bootstrap.build(bootstrap.configure()), seconds=ARCHIVE_SECONDS)
 recoveries = bootstrap.recovery_job(services)
 
 

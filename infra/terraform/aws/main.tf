@@ -35,6 +35,10 @@ module "network" {
     sqs            = local.notify
     secretsmanager = { actions = ["secretsmanager:GetSecretValue"], resources = concat([for secret in aws_secretsmanager_secret.settings : secret.arn], local.archive_secrets) }
   }
+  s3 = !local.archives_to_bucket ? null : {
+    actions   = flatten([for allowed in values(module.archive[0].permissions) : allowed.actions])
+    resources = flatten([for allowed in values(module.archive[0].permissions) : allowed.resources])
+  }
 }
 
 module "database" {
@@ -160,12 +164,24 @@ locals {
     HELIOS_OTLP_RESOURCE = "service.name=${var.name},cloud.provider=aws"
   }, local.archives ? { HELIOS_ARCHIVE_URL = local.archive_url } : {}, local.declarations, var.settings)
 
-  # The archive: a function fills it unless a task of ECS does. All functions know that there is one: HELIOS_RETENTION
-  # drops no events without, and the sweep reports how long its last success is ago.
-  archives         = var.archive != null
-  archives_by_call = local.archives && try(var.archive.task, null) == null
-  archive_url      = local.archives ? coalesce(var.archive.url, module.archive[0].url) : null
-  archive_secrets  = compact([try(var.archive.secret_arn, null)])
+  # The archive: a function fills it unless a task of ECS does, and three others read it. All functions know that there is
+  # one: HELIOS_RETENTION drops no events without, and the sweep reports how long its last success is ago.
+  archives           = var.archive != null
+  archives_by_call   = local.archives && try(var.archive.task, null) == null
+  archive_url        = local.archives ? coalesce(var.archive.url, module.archive[0].url) : null
+  archives_to_bucket = local.archives && try(var.archive.url, null) == null
+  archive_secret     = try(var.archive.secret_arn, null)
+  read_secret        = try(coalesce(var.archive.read_secret_arn, var.archive.secret_arn), null)
+  archive_secrets    = distinct(compact([local.archive_secret, local.read_secret]))
+  archive_readers    = local.archives ? toset(["api", "replay", "sweep"]) : toset([])
+  archive_layers     = compact([one(module.archive[*].layer_arn)])
+  # Of the functions that read it.
+  reading_environment = local.read_secret == null ? {} : { ARCHIVE_SECRET_ID = local.read_secret }
+  reading_permissions = merge(
+    local.archives_to_bucket ? module.archive[0].reading_permissions : {},
+    local.read_secret == null ? {} : { ArchiveCredentials = { actions = ["secretsmanager:GetSecretValue"], resources = [local.read_secret] } },
+  )
+  reading_megabytes = 1024 # a part of a file that DuckDB reads at once has up to 128 MB, and it needs several times that
   # The collector's port, which the functions' security group must admit.
   otlp_ports = var.otlp_url == null ? [] : [
     tonumber(try(regex("^https?://[^/]*:([0-9]+)", var.otlp_url)[0], startswith(var.otlp_url, "https:") ? "443" : "80"))
@@ -220,10 +236,10 @@ locals {
     archive = {
       description = "Copies events to the archive and drops expired partitions, once an hour."
       secret      = "owner-settings"
-      environment = { for arn in local.archive_secrets : "ARCHIVE_SECRET_ID" => arn }
+      environment = local.archive_secret == null ? {} : { ARCHIVE_SECRET_ID = local.archive_secret }
       permissions = merge(
-        local.archives && try(var.archive.url, null) == null ? module.archive[0].permissions : {},
-        length(local.archive_secrets) == 0 ? {} : { ArchiveCredentials = { actions = ["secretsmanager:GetSecretValue"], resources = local.archive_secrets } },
+        local.archives_to_bucket ? module.archive[0].permissions : {},
+        local.archive_secret == null ? {} : { ArchiveCredentials = { actions = ["secretsmanager:GetSecretValue"], resources = [local.archive_secret] } },
       )
       timeout = 900   # Lambda's maximum; the next call continues what one call leaves
       storage = 10240 # the files of a source and day, and what DuckDB sorts
@@ -248,6 +264,7 @@ locals {
         HELIOS_WEBHOOK_AUTH     = var.webhook_auth
       })
       permissions = { Notify = local.notify }
+      timeout     = local.archives ? 29 : var.function_timeout # API Gateway gives up after 30; a read of the archive may take longer than others
     }
     websocket = {
       description = "Stores the list of connected clients, and answers their pings."
@@ -277,10 +294,11 @@ locals {
       secret      = "owner-settings"
       environment = merge(local.notifications, local.recoveries, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
       permissions = merge({ Notify = local.notify }, { for name, allowed in local.recover : name => allowed if var.recoveries })
-      timeout     = 3 * var.function_timeout # time for an attempt to notify a receiver that does not answer
+      timeout     = max(3 * var.function_timeout, local.archives ? 60 : 0) # time for an attempt to notify a receiver that does not answer, or for a read of the archive
     }
     replay = {
       description = "Runs replay jobs, while there are any."
+      secret      = local.archives ? "api-settings" : "settings" # the role of the functions of the queues can't read the list of the archive's files
       environment = merge(local.replay_targets, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
       permissions = merge({ Notify = local.notify }, var.replay_to_bus ? { PutBack = local.put_back } : {})
       timeout     = 900 # Lambda's maximum; the next call continues what one call leaves
@@ -297,17 +315,28 @@ module "function" {
   package            = "${local.packages}/aws-${each.key}.zip"
   runtime            = var.runtime
   architecture       = var.architecture
-  memory             = var.memory[each.key]
+  memory             = max(var.memory[each.key], contains(local.archive_readers, each.key) ? local.reading_megabytes : 0)
   timeout            = try(each.value.timeout, var.function_timeout)
   log_retention_days = var.log_retention_days
-  environment        = merge(local.runtime_environment, local.secrets[try(each.value.secret, "settings")], each.value.environment)
-  layers             = contains(["api", "ingest", "replay"], each.key) ? compact([var.otlp_layer]) : [] # those that store batches
-  permissions        = merge({ Settings = local.read_settings[try(each.value.secret, "settings")] }, each.value.permissions)
+  environment = merge(
+    local.runtime_environment,
+    local.secrets[try(each.value.secret, "settings")],
+    each.value.environment,
+    contains(local.archive_readers, each.key) ? local.reading_environment : {},
+  )
+  layers = concat(
+    contains(["api", "ingest", "replay"], each.key) ? compact([var.otlp_layer]) : [], # those that store batches
+    contains(local.archive_readers, each.key) || each.key == "archive" ? local.archive_layers : [],
+  )
+  permissions = merge(
+    { Settings = local.read_settings[try(each.value.secret, "settings")] },
+    each.value.permissions,
+    contains(local.archive_readers, each.key) ? local.reading_permissions : {},
+  )
 
   permissions_boundary = var.permissions_boundary
   reserved_concurrency = lookup(var.reserved_concurrency, each.key, -1)
   is_scheduled         = contains(local.scheduled, each.key) || each.key == "archive"
-  object               = each.key == "archive" ? module.archive[0].package : null
   storage              = try(each.value.storage, 512)
 
   network = length(module.network) == 0 ? null : {
@@ -395,7 +424,7 @@ module "archive" {
   cheaper_after_days   = var.archive.cheaper_after_days
   noncurrent_days      = var.archive.noncurrent_days
   task                 = var.archive.task
-  package              = local.archives_by_call ? "${local.packages}/aws-archive.zip" : null
+  layer                = { package = "${local.packages}/aws-archive-layer.zip", runtime = var.runtime, architecture = var.architecture }
   permissions_boundary = var.permissions_boundary
 }
 

@@ -78,6 +78,7 @@ variable "memory" {
     Memory of each function in MB. Lambda assigns CPU in proportion to it: 1769 MB is one vCPU. The ingest function has a
     whole one, because it holds locks of the database while it works, and the relay, because it posts to every client;
     512 where a person waits for the answer, 256 elsewhere; the archive function sorts a day of events with up to 1 GB.
+    With `archive`, those that read it (api, replay, sweep) have 1024 or more.
   EOT
   type = object({
     ingest    = optional(number, 1769)
@@ -463,13 +464,15 @@ variable "archive" {
     A bucket for archived events, and a function that fills it once an hour. Null: no archive. `url` names another target,
     gs://bucket/prefix or az://container/prefix, and `secret_arn` the secret with its credentials: a JSON object of
     environment variables, such as AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_SAS_TOKEN. `task` is a task of ECS that
-    runs `helios archive run` once a day in place of the function, for days that take longer than its 15 minutes.
+    runs `helios archive run` once a day in place of the function, for days that take longer than its 15 minutes. The API,
+    the replays and the sweep read the archive; `read_secret_arn` is a secret for them whose credentials only read.
   EOT
   type = object({
     cheaper_after_days = optional(number, 30)
     noncurrent_days    = optional(number, 30)
     url                = optional(string)
     secret_arn         = optional(string)
+    read_secret_arn    = optional(string)
     task = optional(object({
       cluster_arn         = string
       task_definition_arn = string
@@ -491,13 +494,13 @@ variable "archive" {
   }
 
   validation {
-    condition     = try(var.archive.secret_arn, null) == null || can(regex("^arn:aws[a-z-]*:secretsmanager:", var.archive.secret_arn))
-    error_message = "archive.secret_arn must be the ARN of a secret in Secrets Manager."
+    condition     = alltrue([for arn in compact([try(var.archive.secret_arn, null), try(var.archive.read_secret_arn, null)]) : can(regex("^arn:aws[a-z-]*:secretsmanager:", arn))])
+    error_message = "archive.secret_arn and archive.read_secret_arn must be ARNs of secrets in Secrets Manager."
   }
 
   validation {
-    condition     = var.archive == null || try(var.archive.task, null) != null || fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}aws-archive.zip")
-    error_message = "With archive, packages must have aws-archive.zip too: run `make package`."
+    condition     = var.archive == null || alltrue([for name in ["aws-archive", "aws-archive-layer"] : fileexists("${var.packages}/${var.architecture == "arm64" ? "arm64/" : ""}${name}.zip")])
+    error_message = "With archive, packages must have aws-archive.zip and aws-archive-layer.zip too: run `make package`."
   }
 }
 

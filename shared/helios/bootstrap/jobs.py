@@ -36,7 +36,9 @@ def replay_worker(services: Services) -> ReplayWorker:
     )
 
 
-def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | None = None) -> SweepResult:
+def sweep_alone(
+    services: Services, now: datetime, *, recomputes: bool = True, recoveries: RecoveryJob | None = None
+) -> SweepResult:
     """Sweep in a process that no other one helps: with the incidents, the notifications and the recomputes.
 
     With HELIOS_EVENT_STORE=archive, it leaves the recomputes to an API server.
@@ -44,12 +46,14 @@ def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | 
     Args:
         services: the services of the process.
         now: decides which deadlines and retention periods have passed.
+        recomputes: whether to evaluate stored instances by versions that were approved; otherwise a process that also
+            reads archived events does.
         recoveries: brings back missing legs; None: another process does.
 
     Raises:
         Retryable: the store can't be reached. The next sweep does the rest.
     """
-    # Without a reader of the archive, a recompute would find no event, and finish. The API server has one.
+    # Without the events of the archive, a recompute would find none, and finish. An API server finds them.
     finds_events = services.settings.event_store == "postgres"
 
     def by_rules(reconciler: Reconciler) -> SweepResult:
@@ -63,7 +67,7 @@ def sweep_alone(services: Services, now: datetime, *, recoveries: RecoveryJob | 
             incidents=incident_job(services),
             retention=services.retention,
             notifications=services.notifications,
-            recompute=recompute_job(services) if finds_events else None,
+            recompute=recompute_job(services) if recomputes and finds_events else None,
             recoveries=recoveries,
         )
 

@@ -346,6 +346,11 @@ run "nothing_archives_by_default" {
     condition     = !contains(keys(local.functions), "archive") && length(aws_cloudwatch_event_rule.archive) == 0 && !contains(keys(local.runtime_environment), "HELIOS_ARCHIVE_URL")
     error_message = "Without archive there must be no function, no schedule and no setting for it."
   }
+
+  assert {
+    condition     = length(local.archive_readers) == 0 && length(local.archive_layers) == 0 && local.functions.api.timeout == var.function_timeout && local.functions.replay.secret == "settings"
+    error_message = "Without archive no function may have a layer, more time or another role for it."
+  }
 }
 
 run "a_function_archives_once_an_hour" {
@@ -364,11 +369,28 @@ run "a_function_archives_once_an_hour" {
   }
 
   assert {
-    condition = toset([
-      for name, function in local.functions : name
-      if anytrue([for permission in values(function.permissions) : anytrue([for action in permission.actions : startswith(action, "s3:")])])
-    ]) == toset(["archive"])
-    error_message = "No other function may read the archive."
+    condition     = !anytrue([for name, function in local.functions : anytrue([for permission in values(function.permissions) : anytrue([for action in permission.actions : startswith(action, "s3:")])]) if name != "archive"])
+    error_message = "No other function may change the archive."
+  }
+
+  assert {
+    condition     = toset([for name, function in module.function : name if length(function.layers) > 0]) == toset(["api", "archive", "replay", "sweep"])
+    error_message = "The functions that fill and read the archive must have its packages, and no other one."
+  }
+
+  assert {
+    condition     = local.archive_readers == toset(["api", "replay", "sweep"]) && toset(flatten([for allowed in values(local.reading_permissions) : allowed.actions])) == toset(["s3:GetObject"])
+    error_message = "The functions that read the archive may not change it."
+  }
+
+  assert {
+    condition     = local.functions.api.timeout < 30 && local.functions.api.timeout > var.function_timeout
+    error_message = "A read of the archive must have time, and end before API Gateway gives up."
+  }
+
+  assert {
+    condition     = local.functions.replay.secret == "api-settings" && local.functions.api.secret == "api-settings" && local.functions.sweep.secret == "owner-settings"
+    error_message = "The functions that read the archive must have a role of the database that may read the list of its files."
   }
 
   assert {
@@ -382,8 +404,8 @@ run "a_function_archives_once_an_hour" {
   }
 
   assert {
-    condition     = module.archive[0].package.key == "packages/aws-archive.zip"
-    error_message = "The zip must be uploaded."
+    condition     = length(module.network[0].s3_endpoint_ids) == 1
+    error_message = "The traffic of the archive must not pass the NAT gateway."
   }
 }
 
@@ -392,6 +414,8 @@ run "a_function_archives_to_another_cloud_with_the_credentials_of_a_secret" {
     archive = {
       url        = "az://archive/helios"
       secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:archive-a1b2c3"
+
+      read_secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:archive-read-d4e5f6"
     }
   }
 
@@ -408,6 +432,16 @@ run "a_function_archives_to_another_cloud_with_the_credentials_of_a_secret" {
   assert {
     condition     = !contains(keys(local.functions.archive.permissions), "ArchiveFiles")
     error_message = "The function needs no access to a bucket that it does not use."
+  }
+
+  assert {
+    condition     = local.reading_environment.ARCHIVE_SECRET_ID == var.archive.read_secret_arn && join(",", keys(local.reading_permissions)) == "ArchiveCredentials" && one(local.reading_permissions.ArchiveCredentials.resources) == var.archive.read_secret_arn
+    error_message = "The functions that only read must have the credentials that only read."
+  }
+
+  assert {
+    condition     = length(module.network[0].s3_endpoint_ids) == 0
+    error_message = "A target outside of AWS needs no gateway to S3."
   }
 }
 

@@ -284,6 +284,17 @@ run "zones_that_lack_services_are_left_out_by_their_id" {
     egress_ports       = [443]
     is_database_public = false
     endpoints          = {}
+    s3                 = { actions = ["s3:GetObject"], resources = ["arn:aws:s3:::helios-archive-123456789012/events/*"] }
+  }
+
+  assert {
+    condition     = aws_vpc_endpoint.s3[0].vpc_endpoint_type == "Gateway" && aws_vpc_endpoint.s3[0].service_name == "com.amazonaws.eu-central-1.s3"
+    error_message = "S3 must be reached through a gateway, which has no price."
+  }
+
+  assert {
+    condition     = one(data.aws_iam_policy_document.endpoints["s3"].statement).resources == toset(var.s3.resources)
+    error_message = "The gateway must let nothing through but what the functions need."
   }
 
   assert {
@@ -469,7 +480,7 @@ run "an_archive_is_private_encrypted_and_filled_once_a_day" {
     name                 = "helios"
     cheaper_after_days   = 30
     noncurrent_days      = 7
-    package              = null
+    layer                = null
     permissions_boundary = null
 
     task = {
@@ -498,12 +509,12 @@ run "an_archive_is_private_encrypted_and_filled_once_a_day" {
 
   assert {
     condition     = one(aws_s3_bucket_lifecycle_configuration.this.rule[0].filter).prefix == "events/"
-    error_message = "Events alone move to the cheaper class: Lambda reads the package."
+    error_message = "Events alone move to the cheaper class."
   }
 
   assert {
-    condition     = length(aws_s3_object.package) == 0
-    error_message = "A task has an image of its own."
+    condition     = length(aws_lambda_layer_version.packages) == 0
+    error_message = "Without functions there must be no layer."
   }
 
   assert {
@@ -523,9 +534,15 @@ run "an_archive_without_a_task_has_no_schedule" {
     name                 = "helios"
     cheaper_after_days   = 30
     noncurrent_days      = 7
-    package              = null
     permissions_boundary = null
     task                 = null
+
+    layer = { package = "README.md", runtime = "python3.13", architecture = "arm64" } # any existing file
+  }
+
+  assert {
+    condition     = one(aws_lambda_layer_version.packages[0].compatible_architectures) == "arm64" && one(aws_lambda_layer_version.packages[0].compatible_runtimes) == "python3.13"
+    error_message = "The layer must be for the functions that use it."
   }
 
   assert {

@@ -36,6 +36,10 @@ mock_resource "aws_lambda_function" {
   defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:one" }
 }
 
+mock_resource "aws_lambda_layer_version" {
+  defaults = { arn = "arn:aws:lambda:eu-central-1:123456789012:layer:helios-archive:1" }
+}
+
 mock_resource "aws_iam_role" {
   defaults = { arn = "arn:aws:iam::123456789012:role/one" }
 }

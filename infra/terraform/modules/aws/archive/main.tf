@@ -1,4 +1,4 @@
-# A private bucket for archived events, the package of the function that fills it, and the schedule of a task that does.
+# A private bucket for archived events, the layer of the functions that fill and read it, and the schedule of a task.
 
 data "aws_caller_identity" "current" {}
 
@@ -107,17 +107,21 @@ resource "aws_s3_bucket_policy" "this" {
   depends_on = [aws_s3_bucket_public_access_block.this]
 }
 
-# Larger than what a request to Lambda may have.
-resource "aws_s3_object" "package" {
-  # checkov:skip=CKV_AWS_186: S3's own key encrypts it, as the bucket says
-  count = var.package == null ? 0 : 1
+# What the functions that fill and read the archive have in common. Their zips would otherwise be larger than a request to
+# Lambda may be.
+resource "aws_lambda_layer_version" "packages" {
+  count = var.layer == null ? 0 : 1
 
-  bucket      = aws_s3_bucket.this.bucket
-  key         = "packages/${basename(var.package)}"
-  source      = var.package
-  source_hash = filebase64sha256(var.package)
+  layer_name               = "${var.name}-archive"
+  description              = "DuckDB and the client of object stores."
+  filename                 = var.layer.package
+  source_code_hash         = filebase64sha256(var.layer.package)
+  compatible_runtimes      = [var.layer.runtime]
+  compatible_architectures = [var.layer.architecture]
 
-  depends_on = [aws_s3_bucket_versioning.this] # without it, the object has no version to which a rollback can return
+  lifecycle {
+    create_before_destroy = true # versions of functions that have the previous one go on using it
+  }
 }
 
 locals {
@@ -132,6 +136,16 @@ locals {
     ArchiveList = {
       actions   = ["s3:ListBucket"]
       resources = [aws_s3_bucket.this.arn]
+    }
+  }
+}
+
+locals {
+  # What a process that only reads archived events may do. The manifest in Postgres names the files.
+  reading = {
+    ArchiveFiles = {
+      actions   = ["s3:GetObject"]
+      resources = local.permissions.ArchiveFiles.resources
     }
   }
 }

@@ -13,7 +13,12 @@ output "permissions" {
   value       = local.permissions
 }
 
-output "package" {
-  description = "The uploaded package of the function. Null: none."
-  value       = one([for object in aws_s3_object.package : { bucket = object.bucket, key = object.key, version = object.version_id }])
+output "reading_permissions" {
+  description = "The statements of a function that only reads archived events."
+  value       = local.reading
+}
+
+output "layer_arn" {
+  description = "The version of the layer. Null: none."
+  value       = one(aws_lambda_layer_version.packages[*].arn)
 }

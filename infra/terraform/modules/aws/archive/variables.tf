@@ -24,9 +24,9 @@ variable "task" {
   })
 }
 
-variable "package" {
-  description = "Path of the zip of the function, which is uploaded. Null: none."
-  type        = string
+variable "layer" {
+  description = "Path of the zip of the layer that `make package` built, and the runtime and architecture it is for. Null: no layer."
+  type        = object({ package = string, runtime = string, architecture = string })
 }
 
 variable "permissions_boundary" {

@@ -109,16 +109,12 @@ resource "aws_lambda_function" "this" {
   runtime          = var.runtime
   architectures    = [var.architecture]
   handler          = "handler.handler"
-  filename         = var.object == null ? var.package : null
+  filename         = var.package
   source_code_hash = filebase64sha256(var.package)
   memory_size      = var.memory
   timeout          = var.timeout
   layers           = var.layers
   publish          = true # every change is a version, to which the alias can be moved, and back
-
-  s3_bucket         = try(var.object.bucket, null)
-  s3_key            = try(var.object.key, null)
-  s3_object_version = try(var.object.version, null)
 
   ephemeral_storage {
     size = var.storage

@@ -73,12 +73,6 @@ variable "is_scheduled" {
   type        = bool
 }
 
-variable "object" {
-  description = "Version of an object in S3 that has the content of the package, for a zip of 50 MB or more. Null: the zip is sent with the request."
-  type        = object({ bucket = string, key = string, version = string })
-  default     = null
-}
-
 variable "storage" {
   description = "Size of /tmp in MB."
   type        = number

@@ -198,7 +198,7 @@ data "aws_caller_identity" "current" {}
 
 data "aws_iam_policy_document" "endpoints" {
   # checkov:skip=CKV_AWS_283: an endpoint's policy only narrows what roles grant; the condition names the account
-  for_each = var.endpoints
+  for_each = merge(var.endpoints, var.s3 == null ? {} : { s3 = var.s3 })
 
   statement {
     sid       = "WhatFunctionsAskFor"
@@ -230,4 +230,16 @@ resource "aws_vpc_endpoint" "interface" {
   policy              = data.aws_iam_policy_document.endpoints[each.key].json
 
   tags = { Name = "${var.name}-${each.key}" }
+}
+
+resource "aws_vpc_endpoint" "s3" {
+  count = var.s3 == null ? 0 : 1
+
+  vpc_id            = aws_vpc.this.id
+  service_name      = "com.amazonaws.${data.aws_region.current.id}.s3"
+  vpc_endpoint_type = "Gateway"
+  route_table_ids   = [aws_route_table.functions.id]
+  policy            = data.aws_iam_policy_document.endpoints["s3"].json
+
+  tags = { Name = "${var.name}-s3" }
 }

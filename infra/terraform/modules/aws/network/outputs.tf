@@ -27,3 +27,8 @@ output "nat_gateway_id" {
   description = "Id of the NAT gateway, for alarms."
   value       = aws_nat_gateway.this.id
 }
+
+output "s3_endpoint_ids" {
+  description = "The gateway to S3; empty: none."
+  value       = aws_vpc_endpoint.s3[*].id
+}

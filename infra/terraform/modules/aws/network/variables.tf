@@ -37,3 +37,8 @@ variable "endpoints" {
   description = "AWS calls that the endpoints allow: the actions and the resources by service."
   type        = map(object({ actions = list(string), resources = list(string) }))
 }
+
+variable "s3" {
+  description = "What the functions may do through a gateway to S3, which has no price and spares the NAT gateway. Null: no gateway."
+  type        = object({ actions = list(string), resources = list(string) })
+}
