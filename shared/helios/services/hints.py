@@ -5,7 +5,7 @@ takes a batch of one event a tenth of its time.
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from helios.ports.events import DedupeCache
@@ -51,7 +51,7 @@ class Assumption:
 
 
 class RecentKeys:
-    """The keys that this process has stored last, as hashes: two keys that share one are a wrong hint."""
+    """The keys of small batches that this process has stored last, as hashes: two of the same one are a wrong hint."""
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -70,7 +70,10 @@ class RecentKeys:
 
 
 class RecentRecords:
-    """The flow instances that this process has written last, and that wait for further events."""
+    """The flow instances that this process has written last, each alone, and that wait for further events.
+
+    In larger batches a read costs little, and to keep their instances would cost more.
+    """
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -78,15 +81,14 @@ class RecentRecords:
         self._older: dict[FlowKey, FlowRecord] = {}
         self._turned_at = time.monotonic()
 
-    def add(self, records: Iterable[FlowRecord]) -> None:
-        """Remember instances as they were written, and forget those that wait no longer."""
+    def add(self, records: Sequence[FlowRecord]) -> None:
+        """Remember an instance as it was written. Of several, and of one that waits no longer, remember nothing."""
         self._turn()
         for record in records:
+            self._newer.pop(record.identity, None)
             self._older.pop(record.identity, None)
-            if record.waiting:
-                self._newer[record.identity] = record
-            else:
-                self._newer.pop(record.identity, None)
+        if len(records) == 1 and records[0].waiting:
+            self._newer[records[0].identity] = records[0]
 
     def get(self, key: FlowKey) -> FlowRecord | None:
         """The instance as this process has written it; another may have changed it since."""
@@ -143,14 +145,16 @@ def hints(keys: Collection[tuple[str, ...]], dedupe: DedupeCache, assumptions: A
 
     Args:
         keys: identities of events and of instances.
-        dedupe: the cache; asked for every large batch, for which its answer costs little.
+        dedupe: the cache; asked alone for every large batch, for which its answer costs little.
         assumptions: what this process assumes; learns from the cache.
         is_small: whether the batch is small enough to be tried as one of new events.
     """
+    if not is_small:
+        return Hints(dedupe.lookup(keys) if keys else set(), are_own=False)
     recent = assumptions.recent.among(keys)
-    if is_small and assumptions.cache.is_worth_it():
+    if assumptions.cache.is_worth_it():
         return Hints(recent, are_own=True)
-    cached: set[tuple[str, ...]] = dedupe.lookup(keys) if keys else set()
+    cached = dedupe.lookup(keys)
     if not cached <= recent:
         assumptions.cache.learn(was_right=False)
     return Hints(recent | cached, are_own=False)

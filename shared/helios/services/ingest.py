@@ -101,8 +101,9 @@ def ingest(
     }
     waiting = {instance.identity for instance in stored.instances if instance.waiting}
     known = (committed | waiting) - hinted.known
-    assumptions.recent.add(known)
-    assumptions.recent_records.add(stored.instances)
+    if batch:
+        assumptions.recent.add(known)
+        assumptions.recent_records.add(stored.instances)
     dedupe.add(known)
     notify_best_effort(notifier)
     log_batch("ingested", outcomes, started)
