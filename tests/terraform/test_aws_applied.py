@@ -12,12 +12,15 @@ import pytest
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.replay import PostgresReplayJobs
+from helios.adapters.postgres.tokens import PostgresTokens
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.model.replay import ReplayFilter, ReplayRequest, Target
+from helios.model.tokens import Token, digest, mint
 from helios.services.ingest import ingest
 from local.aws import resources
-from local.stack.config import WEBHOOK_AUTH
+from local.stack.config import AWS_ACCOUNT, WEBHOOK_AUTH
 from local.stack.credentials import Credentials
+from tests.support import archive
 from tests.support.aws_resources import deployed_resources
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
@@ -132,6 +135,35 @@ def test_the_replay_function_runs_every_minute_with_the_longest_timeout(applied)
     assert created["functions"][REPLAY]["Timeout"] == 900
     (schedule,) = [rule for rule in created["rules"] if rule["schedule"] == "rate(1 minute)"]
     assert REPLAY in [target[0] for target in schedule["targets"]]
+
+
+def test_an_archive_is_added_and_the_api_reads_it_with_the_packages_of_the_layer(applied, monkeypatch):
+    for name, value in (resources.sdk_environment(applied.endpoint) | {"AWS_ALLOW_HTTP": "true"}).items():
+        monkeypatch.setenv(name, value)
+    # The function that only this test calls, and what it needs.
+    applied.root.must("apply", "-auto-approve", "-refresh=false", "-var=archive={}", '-target=module.function["api"]')
+    with contextlib.closing(resources.client("lambda", applied.endpoint)) as functions:
+        newest = functions.list_versions_by_function(FunctionName="helios-api")["Versions"][-1]["Version"]
+        functions.update_alias(FunctionName="helios-api", Name="live", FunctionVersion=newest)  # as a release does
+    bucket = f"helios-archive-{AWS_ACCOUNT}"
+    secret = mint()
+    archive.prepare(applied.database_url)
+    with contextlib.closing(archive.open_database(applied.database_url, f"s3://{bucket}/events")) as archived:
+        archive.fill(archived, number=1, of_days=1)
+        archived.archive.run(archive.NOW)
+        archived.drop(archive.FIRST)
+        PostgresTokens(archived.pool).add(digest(secret), Token(name="kim", scopes=("read",), created_at=archive.NOW))
+
+    request = urllib.request.Request(
+        f"{applied.outputs['api_url']}/api/v1/events?order_id=ORD-0", headers={"authorization": f"Bearer {secret}"}
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        events = json.load(answer)["items"]
+    assert [(event["id"], event["archived"]) for event in events] == [("azure-0", True), ("aws-0", True)]
+
+    with contextlib.closing(resources.client("s3", applied.endpoint)) as s3:
+        for version in s3.list_object_versions(Bucket=bucket)["Versions"]:  # Terraform removes no archived events
+            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
 
 
 def test_destroy_leaves_no_resource(applied):
