@@ -188,27 +188,26 @@ def test_the_role_of_aws_relays_and_runs_replay_jobs(database):
     aws.close()
 
 
-def test_the_role_of_the_api_runs_replay_jobs_where_there_is_an_archive(database):
-    """The function that runs them has this role then: that of the queues' functions may not read the manifest."""
-    services = database.services("helios_api")
-    stored(services, "helios_api")
-    services = msgspec.structs.replace(
-        services, settings=msgspec.structs.replace(services.settings, archive_url="/unused")
-    )
+def test_the_role_of_aws_runs_replay_jobs_where_there_is_an_archive(database):
+    """It may read the manifest, which says that no file has such an event."""
+    api, aws = database.services("helios_api"), database.services("helios_aws")
+    stored(aws, "helios_aws")
+    archiving = msgspec.structs.replace(aws, settings=msgspec.structs.replace(aws.settings, archive_url="/unused"))
     reading = bootstrap.with_archive_on_first_read(
-        services, ReadingLimits(megabytes=100, seconds=5, request_seconds=1), credentials=dict
+        archiving, ReadingLimits(megabytes=100, seconds=5, request_seconds=1), credentials=dict
     )
-    assert reading.jobs is not services.jobs
+    assert reading.jobs is not aws.jobs
     wanted = ReplayFilter(source="aws", order_id="ORD-1", until=datetime.now(UTC))
     request = ReplayRequest(what="events", target=Target(kind="relay"), filter=wanted, per_second=1000)
-    job = reading.jobs.add(request, actor="ann", matching=2, now=datetime.now(UTC))
+    job = api.jobs.add(request, actor="ann", matching=2, now=datetime.now(UTC))
 
     assert bootstrap.replay_worker(reading).run()
 
-    done = reading.jobs.get(job.id)
+    done = api.jobs.get(job.id)
     assert done is not None
     assert (done.state, done.last_error) == ("done", None)
-    services.close()
+    api.close()
+    aws.close()
 
 
 @pytest.mark.parametrize("role", STORING)

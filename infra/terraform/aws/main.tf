@@ -298,7 +298,6 @@ locals {
     }
     replay = {
       description = "Runs replay jobs, while there are any."
-      secret      = local.archives ? "api-settings" : "settings" # the role of the functions of the queues can't read the list of the archive's files
       environment = merge(local.replay_targets, { HELIOS_RELAY_QUEUE_URL = module.events.relay_queue.url })
       permissions = merge({ Notify = local.notify }, var.replay_to_bus ? { PutBack = local.put_back } : {})
       timeout     = 900 # Lambda's maximum; the next call continues what one call leaves

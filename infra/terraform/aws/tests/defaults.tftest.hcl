@@ -389,7 +389,7 @@ run "a_function_archives_once_an_hour" {
   }
 
   assert {
-    condition     = local.functions.replay.secret == "api-settings" && local.functions.api.secret == "api-settings" && local.functions.sweep.secret == "owner-settings"
+    condition     = local.functions.api.secret == "api-settings" && local.functions.sweep.secret == "owner-settings"
     error_message = "The functions that read the archive must have a role of the database that may read the list of its files."
   }
 
