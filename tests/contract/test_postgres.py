@@ -461,9 +461,10 @@ INSERT INTO frames (body, keys, counts, flow_counts) VALUES (to_json(repeat('x',
 """
 
 
-def test_numbering_frames_does_not_read_those_that_were_numbered_before(pool):
-    """Nor before a vacuum, which comes once a minute at best."""
-    with pool.connection() as connection:
+def test_numbering_frames_does_not_read_those_that_were_numbered_before(empty_database):
+    """Nor before a vacuum, which comes once a minute at best. No other process reads in this database."""
+    migrate(empty_database)
+    with open_pool(empty_database, connections=2, timeout_seconds=30) as pool, pool.connection() as connection:
         for _ in range(60):
             for _ in range(100):
                 connection.execute(A_FRAME)

@@ -83,6 +83,7 @@ def test_every_lock_file_is_audited():
         "requirements.lock",
         "serve.lock",
         "flink.lock",
+        "functions/archive-requirements.txt",
         "functions/traces-requirements.txt",
         "scripts/build/api_lint/generator.lock",
         "scripts/build/audit.lock",
