@@ -9,7 +9,7 @@ import pytest
 
 from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.postgres.archive import LEASE
+from helios.adapters.postgres.archive import LEASE, PostgresManifest
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.reader import PostgresReader
@@ -105,6 +105,23 @@ def test_nothing_of_the_value_is_left_anywhere(filled):
     assert {customer: orders_of(filled, customer) for customer in others} == others
     assert [finding for _, finding in filled.archive.verify(FileFilter()) if finding] == []
     assert filled.archive.objects.paths() == {file.path for file in filled.archive.manifest.files(FileFilter())}
+
+
+def test_a_read_begins_again_if_an_erasure_replaces_its_files(filled, monkeypatch):
+    files_of, calls = PostgresManifest.files, []
+
+    def replaced_afterwards(self, where):
+        files = files_of(self, where)
+        calls.append(where)
+        if len(calls) == 1:
+            erase(filled)
+        return files
+
+    monkeypatch.setattr(PostgresManifest, "files", replaced_afterwards)
+
+    read = orders_of(filled, "CUST-2")
+    assert read
+    assert read == orders_of(filled, "CUST-2")
 
 
 def test_a_resend_of_an_erased_event_is_a_duplicate_and_stores_nothing(filled):

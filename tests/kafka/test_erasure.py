@@ -11,7 +11,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, Producer, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # it is in its documentation
     AdminClient,
     AlterConfigOpType,
@@ -224,6 +232,17 @@ def remove_records(brokers, topic) -> None:
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[DELETABLE])
     for change in client.incremental_alter_configs([resource]).values():
         change.result(20)
+    eventually(lambda: _are_removed(client, topic))
+
+
+def _are_removed(client: AdminClient, topic: str) -> bool:
+    """Whether the brokers have removed the messages. A broker refuses that until it has heard of the setting."""
     places = [TopicPartition(topic, number, -1) for number in range(2)]
-    for removal in client.delete_records(places).values():
-        removal.result(20)
+    try:
+        for removal in client.delete_records(places).values():
+            removal.result(20)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.POLICY_VIOLATION:
+            raise
+        return False
+    return True

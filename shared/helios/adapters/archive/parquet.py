@@ -18,6 +18,7 @@ from obstore.store import ObjectStore
 
 from helios.adapters.archive import INSTALL
 from helios.adapters.archive.ranges import PROTOCOL, RangeFileSystem
+from helios.adapters.archive.tiered import FileReplaced
 from helios.adapters.postgres.connection import conninfo
 from helios.adapters.postgres.events import event_from_row
 from helios.errors import ConfigurationError, Retryable
@@ -119,12 +120,15 @@ def translate_errors() -> Iterator[None]:
     """Translate the errors of DuckDB, and those of the object store under it.
 
     Raises:
-        Retryable: any of them.
+        FileReplaced: a file is not there.
+        Retryable: any other of them.
     """
     try:
         yield
     except (duckdb.Error, OSError) as error:
-        raise Retryable(f"Archive: {first_line(error)}") from error
+        # DuckDB names the type of an error that reading has raised only in its text.
+        is_absent = isinstance(error, FileNotFoundError) or str(error).startswith(FileNotFoundError.__name__)
+        raise (FileReplaced if is_absent else Retryable)(f"Archive: {first_line(error)}") from error
 
 
 _CONNECTION = re.compile(r'(Postgres) at ".*":', re.DOTALL)

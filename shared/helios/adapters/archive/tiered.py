@@ -6,9 +6,10 @@ This module needs none of the packages of the archive: a process can import them
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from itertools import groupby
 from threading import Lock
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool
@@ -26,6 +27,9 @@ from helios.model.replay import MAX_EXAMPLES, Checkpoint, Matching, ReplayFilter
 
 SEARCH_SECONDS = 5.0
 """How long the search for one page goes back in the archive. The page then ends, and its cursor continues there."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Place = tuple[datetime, str, str, str]
 """The place of an event in order: received_at, source, id, producer."""
@@ -56,6 +60,23 @@ class ArchivedEvents(Protocol):
         self, files: Sequence[ArchiveFile], conditions: Sequence[Condition]
     ) -> tuple[int, datetime | None, datetime | None]:
         """The number of events, and the first and last time of receipt."""
+
+
+class FileReplaced(Retryable):
+    """A file of the archive was replaced while it was read: by an erasure, or by a larger file."""
+
+
+def on_current_files(read: Callable[P, T]) -> Callable[P, T]:
+    """The same read, which begins again once if a file was replaced meanwhile: the manifest then names another."""
+
+    @wraps(read)
+    def reading(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return read(*arguments, **options)
+        except FileReplaced:
+            return read(*arguments, **options)
+
+    return reading
 
 
 class OpenedOnFirstRead:
@@ -97,6 +118,7 @@ class TieredReader(PostgresReader):
         self._manifest = manifest
         self._archive = archive
 
+    @on_current_files
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """A page of events, the newest ``received_at`` first."""
         page = super().events(where, after=after, limit=limit)
@@ -122,6 +144,7 @@ class TieredReader(PostgresReader):
         found = self.find([key])
         return found[0] if found else None
 
+    @on_current_files
     def find(self, keys: Collection[Key]) -> list[Event]:
         """The events with these identities that are stored or archived."""
         events = super().find(keys)
@@ -188,6 +211,7 @@ class TieredReplayJobs(PostgresReplayJobs):
         self._manifest = manifest
         self._archive = archive
 
+    @on_current_files
     def matching(self, what: What, where: ReplayFilter) -> Matching:
         """The number, period and examples of what a job would send now."""
         hot = super().matching(what, where)
@@ -205,6 +229,7 @@ class TieredReplayJobs(PostgresReplayJobs):
             examples=[f"{event.source}/{event.id}" for event in self.events(where, after=None, limit=MAX_EXAMPLES)],
         )
 
+    @on_current_files
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
         """The next events of a job after its checkpoint, the first received first."""
         hot = super().events(where, after=after, limit=limit)
