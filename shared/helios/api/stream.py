@@ -59,6 +59,8 @@ class Broadcaster:
 
     def __init__(self) -> None:
         self.position = 0
+        self.beginnings = 0
+        """How often a client has come that was the only one: it sets the position."""
         self._clients: set[_Client] = set()
 
     @property
@@ -100,6 +102,7 @@ class Broadcaster:
         await socket.accept()
         if not self._clients:
             self.position = position
+            self.beginnings += 1
         client = _Client(socket, visibility)
         client.backlog.put_nowait(_text(Hello(position=self.position)))
         self._clients.add(client)
@@ -149,6 +152,7 @@ class OutboxFollower:
         self._views = views
         self._listener = listener
         self._broadcaster = broadcaster
+        self._beginnings = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
 
@@ -162,13 +166,11 @@ class OutboxFollower:
         self._stopping.set()
 
     def _run(self) -> None:
-        position: int | None = None
+        position = 0
         while not self._stopping.is_set():
             try:
                 if self._broadcaster.client_count:
-                    position = self._broadcast(self._broadcaster.position if position is None else position)
-                else:
-                    position = None  # the next first client sets the position
+                    position = self._broadcast(position)
                 self._listener.wait(POLL_SECONDS)
             except Retryable as error:
                 log.warning("live stream interrupted, retrying", extra={"error": str(error)})
@@ -178,8 +180,16 @@ class OutboxFollower:
                 self._stopping.wait(1)
         self._listener.close()
 
+    def _place(self, position: int) -> int:
+        """Where to continue after this position: where the first client began, if it has come since the last call."""
+        if self._beginnings == self._broadcaster.beginnings:
+            return position
+        self._beginnings = self._broadcaster.beginnings
+        return self._broadcaster.position
+
     def _broadcast(self, position: int) -> int:
         self._outbox.number()
+        position = self._place(position)
         latest = self._outbox.window().position
         if latest < position:  # the database was restored: the clients have to reload everything
             log.warning("the stream was reset", extra={"before": position, "position": latest})
@@ -195,6 +205,7 @@ class OutboxFollower:
             self._loop.call_soon_threadsafe(self._broadcaster.publish, by_visibility, position)
             self._stopping.wait(SAMPLE_SECONDS if is_sampled else GATHER_SECONDS)
             self._outbox.number()
+            position = self._place(position)
         return position
 
     @property
