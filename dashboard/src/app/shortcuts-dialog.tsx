@@ -1,9 +1,8 @@
 import type { ReactNode } from "react";
 
 import { useView } from "@/state/view";
-import { Button } from "@/ui/button";
+import { CloseButton } from "@/ui/close-button";
 import { Dialog } from "@/ui/dialog";
-import { Icon } from "@/ui/icons";
 
 import { SHORTCUTS } from "./shortcuts";
 
@@ -16,9 +15,7 @@ export default function ShortcutsDialog(): ReactNode {
     <Dialog label="Keyboard shortcuts" onClose={close} className="m-auto w-80 max-w-[92vw] rounded-xl border shadow-2xl">
       <div className="flex items-center justify-between px-5 pt-4">
         <h2 className="text-sm font-semibold">Keyboard shortcuts</h2>
-        <Button look="quiet" className="w-8 px-0" onClick={close} aria-label="Close">
-          <Icon name="close" />
-        </Button>
+        <CloseButton onClose={close} />
       </div>
       <dl className="px-5 pt-2 pb-5 text-[13px]">
         {SHORTCUTS.map(([keys, does]) => (

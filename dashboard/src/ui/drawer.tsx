@@ -1,8 +1,7 @@
 import type { ReactNode } from "react";
 
-import { Button } from "./button";
+import { CloseButton } from "./close-button";
 import { Dialog } from "./dialog";
-import { Icon } from "./icons";
 
 interface DrawerProps {
   label: string;
@@ -22,9 +21,7 @@ export function Drawer({ label, heading, onClose, children }: DrawerProps): Reac
       <div className="flex h-full flex-col">
         <header className="flex items-start gap-3 border-b border-line px-5 py-4">
           <div className="min-w-0 flex-1">{heading}</div>
-          <Button look="quiet" className="w-8 px-0" onClick={onClose} aria-label="Close">
-            <Icon name="close" />
-          </Button>
+          <CloseButton onClose={onClose} />
         </header>
         {children}
       </div>

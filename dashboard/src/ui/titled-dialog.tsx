@@ -1,8 +1,7 @@
 import type { ReactNode } from "react";
 
-import { Button } from "./button";
+import { CloseButton } from "./close-button";
 import { Dialog } from "./dialog";
-import { Icon } from "./icons";
 
 interface TitledDialogProps {
   title: string;
@@ -21,9 +20,7 @@ export function TitledDialog({ title, about, onClose, children }: TitledDialogPr
           <h2 className="text-sm font-semibold">{title}</h2>
           {about !== undefined && <p className="mt-1 text-[13px] break-words text-soft">{about}</p>}
         </div>
-        <Button look="quiet" className="w-8 px-0" onClick={onClose} aria-label="Close">
-          <Icon name="close" />
-        </Button>
+        <CloseButton onClose={onClose} />
       </div>
       {children}
     </Dialog>
