@@ -20,8 +20,6 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from helios.errors import DEFECTS, AlreadyStored, Rejected
 from helios.model.balances import MANIFEST_TYPE
 from helios.model.events import Delivery, Event, Key, Outcome
@@ -29,7 +27,6 @@ from helios.model.stream import Frame
 from helios.normalise.replay_marks import is_replay
 from helios.ports.unit_of_work import EventStore, InstancesChanged, NewBatch
 from helios.reconciliation.evidence import EvidenceSet
-from helios.reconciliation.fold import FlowChanges
 from helios.reconciliation.record import FlowKey, FlowRecord
 from helios.services.hints import Assumption, Assumptions, Hints
 from helios.services.identity import is_beyond_horizon
@@ -186,26 +183,21 @@ def _attempt(
     """
     instances, changes = reconciler.apply(batch.evidence_sets, records)
     outcomes = batch.outcomes()
-    prepared = _prepared(batch, outcomes, instances, changes, reconciler.generation)
-    is_further = len(batch.events) == len(instances) == 1 and instances[0].identity in records
-    store.store_new(replace(prepared, replaced=records[instances[0].identity]) if is_further else prepared)
-    return Stored(outcomes, instances)
-
-
-def _prepared(
-    batch: Candidate,
-    outcomes: Sequence[Outcome],
-    instances: Sequence[FlowRecord],
-    changes: FlowChanges,
-    generation: int | None,
-) -> NewBatch:
-    """The batch as the store takes it."""
     frame = Frame(
         counts=tally(batch.deliveries, outcomes),
         events=summaries(list(batch.first_by_key.values())),
         flows=changes.flows,
         flow_statuses=changes.statuses,
     )
-    # Sorted, because concurrent writers of the same keys in different order deadlock.
-    events = [batch.first_by_key[key] for key in sorted(batch.first_by_key)]
-    return NewBatch(events=events, instances=instances, frame=frame, flow_counts=changes.counts, generation=generation)
+    store.store_new(
+        NewBatch(
+            # Sorted, because concurrent writers of the same keys in different order deadlock.
+            events=[batch.first_by_key[key] for key in sorted(batch.first_by_key)],
+            instances=instances,
+            frame=frame,
+            flow_counts=changes.counts,
+            generation=reconciler.generation,
+            replaced=records.get(instances[0].identity) if len(batch.events) == len(instances) == 1 else None,
+        )
+    )
+    return Stored(outcomes, instances)

@@ -355,21 +355,12 @@ def _named(file: LocalFile, name: str) -> LocalFile:
 
 def _line(event: Event) -> dict[str, str | int | None]:
     """An event as a line of a temporary file, with the texts that Postgres would have."""
-    amount = None if event.amount is None else f"{event.amount:f}"
-    return {
-        "source": event.source,
-        "producer": event.producer,
-        "id": event.id,
-        "type": event.type,
-        "subject": event.subject,
+    return {name: getattr(event, name) for name in _LINE_TYPES} | {
         "time": _microseconds(event.time),
         "received_at": _microseconds(event.received_at),
         "data": bytes(event.data).decode(),
         "attributes": _jsonb_text(event.attributes),
-        "order_id": event.order_id,
-        "customer_id": event.customer_id,
-        "amount": amount,
-        "digest": event.digest,
+        "amount": None if event.amount is None else f"{event.amount:f}",
     }
 
 

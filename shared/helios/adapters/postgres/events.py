@@ -108,21 +108,8 @@ IN_ORDER: LiteralString = "received_at, source, id, producer"
 
 def values(event: Event) -> dict[str, object]:
     """The parameters of NEW_EVENT_ID."""
-    return {
-        "source": event.source,
-        "producer": event.producer,
-        "id": event.id,
-        "type": event.type,
-        "subject": event.subject,
-        "time": event.time,
-        "received_at": event.received_at,
-        "data": bytes(event.data).decode(),
-        "attributes": to_json(event.attributes),
-        "order_id": event.order_id,
-        "customer_id": event.customer_id,
-        "amount": event.amount,
-        "digest": event.digest,
-    }
+    columns = {name: getattr(event, name) for name in _TYPES}
+    return columns | {"data": bytes(event.data).decode(), "attributes": to_json(event.attributes)}
 
 
 class PostgresEventWriter:
