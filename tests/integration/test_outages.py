@@ -14,6 +14,8 @@ CONNECTIONS = 4
 
 EVENTS = "/api/v1/events"
 
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
 
 def health(api):
     return call(api.url, "/api/v1/health/detailed")
@@ -21,6 +23,19 @@ def health(api):
 
 def wait_health(api, status):
     eventually(lambda: health(api).body["status"] == status)
+
+
+def open_connections(api, pool):
+    """Have the API open all its connections: requests that wait for a lock need one each.
+
+    A batch that needs a new connection while Postgres hangs is refused before one that holds a connection is.
+    """
+    with ThreadPoolExecutor(CONNECTIONS) as threads, pool.connection() as connection, connection.transaction():
+        connection.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        for _ in range(CONNECTIONS):
+            threads.submit(call, api.url, EVENTS)
+        with pool.connection() as other:
+            eventually(lambda: other.execute(WAITING).fetchone() == (CONNECTIONS,))
 
 
 def assert_exact(load, records):
@@ -90,20 +105,18 @@ def test_senders_are_asked_to_retry_while_postgres_is_down(fail, api, records, p
     assert_exact(load, records)
 
 
-def test_senders_wait_while_postgres_hangs(api, records, postgres_server):
+def test_senders_wait_while_postgres_hangs(api, pool, records, postgres_server):
     """Postgres hangs for the time of a health check, which is shorter than any timeout, so every request succeeds.
 
-    The connections are open before Postgres hangs. A probe that finds none free waits for a new one, and reports
-    that, because it gives up earlier than one that holds a connection.
+    A probe that finds no connection free waits for a new one, and reports that, because it gives up earlier than one
+    that holds a connection.
     """
-    with Load(api.url) as load, ThreadPoolExecutor(CONNECTIONS) as threads:
-        for _ in range(CONNECTIONS):
-            assert {answer.status for answer in threads.map(call, [api.url] * CONNECTIONS, [EVENTS] * CONNECTIONS)} == {
-                200
-            }
+    open_connections(api, pool)
+    with Load(api.url) as load, ThreadPoolExecutor(1) as thread:
         postgres_server.pause()
         try:
-            late = threads.submit(call, api.url, EVENTBRIDGE, eventbridge("late").body)
+            late = thread.submit(call, api.url, EVENTBRIDGE, eventbridge("late").body)
+            eventually(lambda: health(api).status == 503)  # the one before may share a result of the second before
             answer = health(api)
             assert not late.done()
         finally:
