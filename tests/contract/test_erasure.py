@@ -11,15 +11,18 @@ from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.archive import LEASE, PostgresManifest
 from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.erasure import PostgresErasure
+from helios.adapters.postgres.flow_versions import PostgresFlowVersions
 from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.errors import ConfigurationError
+from helios.errors import ConfigurationError, RulesChanged
 from helios.model.archive import FileFilter
 from helios.model.erasure import Outstanding, Receipt, Selector, mentions, selector
 from helios.model.events import Delivery, EventFilter
 from helios.model.resolutions import ResolutionFilter, ResolutionRequest
+from helios.model.stream import Frame
 from helios.reconciliation import declaration
 from helios.services import archive
 from helios.services.ingest import ingest
@@ -30,6 +33,9 @@ from tests.support.archive import FIRST, NOW, days, fill, order
 SECRET = "s" * 32
 ADA = Selector("customer_id", "CUST-1")
 """The orders 1, 8 and 15 of each day are hers. CUST-11 begins with the same text."""
+
+HERS = ("order", "ORD-501")
+"""The flow instance of an order of hers."""
 
 
 @pytest.fixture
@@ -122,6 +128,44 @@ def test_a_read_begins_again_if_an_erasure_replaces_its_files(filled, monkeypatc
     read = orders_of(filled, "CUST-2")
     assert read
     assert read == orders_of(filled, "CUST-2")
+
+
+def written_again(archived, before_commit):
+    """A writer reads the instance of an order, does ``before_commit``, and writes the instance on what it has read."""
+    rules = PostgresFlowVersions(archived.pool).in_force()
+    with PostgresStore(archived.pool).transaction() as work:
+        (record,) = work.flows.find([HERS]).result().values()
+        before_commit()
+        work.flows.write([msgspec.structs.replace(record, version=record.version + 1)])
+        frame = Frame(counts=[], events=[], flows=[], flow_statuses=[])
+        work.stream.publish(frame, [], generation=rules.generation)
+
+
+def test_a_writer_that_has_read_an_instance_before_its_erasure_is_refused(filled):
+    with pytest.raises(RulesChanged):
+        written_again(filled, lambda: erase(filled))
+
+    assert scalar(filled, "SELECT count(*) FROM flow_instances WHERE key = %s", HERS[1]) == 0
+
+
+def test_an_instance_that_was_written_again_during_its_erasure_is_removed_again(filled, monkeypatch):
+    remove = PostgresErasure.remove
+    passes = []
+
+    def remove_while_a_writer_writes(self, *arguments, dry_run):
+        passes.append(dry_run)
+        if len(passes) > 1:
+            return remove(self, *arguments, dry_run=dry_run)
+        removed = []
+        written_again(filled, lambda: removed.append(remove(self, *arguments, dry_run=dry_run)))
+        return removed[0]
+
+    monkeypatch.setattr(PostgresErasure, "remove", remove_while_a_writer_writes)
+
+    erase(filled)
+
+    assert passes == [False, False]
+    assert scalar(filled, "SELECT count(*) FROM flow_instances WHERE key = %s", HERS[1]) == 0
 
 
 def test_a_resend_of_an_erased_event_is_a_duplicate_and_stores_nothing(filled):

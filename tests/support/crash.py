@@ -113,6 +113,7 @@ ERASURE_STEPS = {
     "before-marking": Step(PostgresErasure, "mark", is_after=False, is_committed=False),
     "after-marking": Step(PostgresErasure, "mark", is_after=True, is_committed=False),
     "after-erasing-rows": Step(PostgresErasure, "remove", is_after=True, is_committed=False),
+    "after-excluding-writers": Step(PostgresErasure, "exclude_writers", is_after=True, is_committed=False),
     "before-listing-a-file": Step(PostgresArchiveTurn, "begin", is_after=False, is_committed=False),
     "after-writing-a-file": Step(Objects, "put", is_after=True, is_committed=False),
     "before-replacing-a-file": Step(PostgresArchiveTurn, "complete", is_after=False, is_committed=False),

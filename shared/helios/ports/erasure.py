@@ -33,6 +33,9 @@ class ErasureStore(Protocol):
             dry_run: count, and remove nothing.
         """
 
+    def exclude_writers(self) -> None:
+        """Return once no writer can commit any more what it has made of something that it read before."""
+
     def scan(self, selector: Selector) -> dict[str, int]:
         """The number of rows of each table that mention the value, of tables with one."""
 

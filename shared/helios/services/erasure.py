@@ -1,7 +1,7 @@
 """Erases what Helios stores about one value, and scans for what is left of it."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -85,7 +85,7 @@ class Eraser:
             self._store.mark(events)
             keys = self._tombstones.erase(events) if self._tombstones and events else 0
             instances = self._instances(events)
-            removed = self._store.remove(selector, events, instances, dry_run=False)
+            removed = self._remove(selector, events, instances)
             for file in archived:
                 self._rewrite(turn, file, selector, clock())
         records = self._log.erase([event.key for event in events], instances) if self._log else 0
@@ -109,6 +109,20 @@ class Eraser:
             Retryable: the database, the archive or the log can't be reached.
         """
         return self._left(selector) | (self._log.scan(selector) if self._log else {})
+
+    def _remove(
+        self, selector: Selector, events: Collection[Event], instances: Collection[tuple[str, str]]
+    ) -> dict[str, int]:
+        """Remove twice: a writer that has read an instance before may store it again after the first time.
+
+        With a log no writer reads instances. The job gets the tombstones of those that it stores.
+        """
+        removed = self._store.remove(selector, events, instances, dry_run=False)
+        if self._log:
+            return removed
+        self._store.exclude_writers()
+        again = self._store.remove(selector, events, instances, dry_run=False)
+        return {place: number + again[place] for place, number in removed.items()}
 
     @contextmanager
     def _turn(self) -> Iterator[ArchiveTurn | None]:
