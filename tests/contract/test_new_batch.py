@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 from psycopg.conninfo import make_conninfo
@@ -25,6 +26,8 @@ from tests.support.instances import ORDER, leg
 
 RECONCILER = Reconciler([ORDER])
 WRITERS = 8
+
+SCANS = "SELECT seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = 'flow_instances'"
 
 
 @pytest.fixture
@@ -157,3 +160,15 @@ def test_legs_of_the_same_orders_from_many_writers_are_all_stored(postgres_store
     assert statuses == ["stored"] * (WRITERS * 3 * len(orders))
     instances = postgres_store.flows(FlowFilter(), after=None, limit=100).items
     assert [sum(item.deliveries for item in each.evidence_set.items) for each in instances] == [3 * WRITERS] * 6
+
+
+def test_a_refusal_finds_the_changed_instances_by_their_index(pool):
+    """Also where the table was empty when Postgres planned the query."""
+    with pool.connection() as connection, connection.transaction():
+        before = connection.execute(SCANS).fetchone()
+        for _ in range(2):
+            with pytest.raises(psycopg.errors.SerializationFailure), connection.transaction():
+                connection.execute("""SELECT assert_instances(0, 2, '["order", "order"]', '["ORD-1", "ORD-2"]')""")
+        after = connection.execute(SCANS).fetchone()
+
+    assert [now - earlier for now, earlier in zip(after, before, strict=True)] == [0, 4]
