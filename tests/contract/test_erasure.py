@@ -137,7 +137,7 @@ def written_again(archived, before_commit):
         (record,) = work.flows.find([HERS]).result().values()
         before_commit()
         work.flows.write([msgspec.structs.replace(record, version=record.version + 1)])
-        frame = Frame(counts=[], events=[], flows=[], flow_statuses=[])
+        frame = Frame(counts=[], events=[])
         work.stream.publish(frame, [], generation=rules.generation)
 
 

@@ -4,11 +4,13 @@ import socket
 import threading
 import time
 
+import psycopg
 import pytest
 from msgspec.structs import replace
 
 from helios.adapters.postgres.reader import PostgresReader
 from scripts.bench.proxy import distant
+from scripts.bench.servers import servers
 from scripts.bench.writers import WARM_UP, Job, write
 from tests.support.deliveries import NOON
 
@@ -50,3 +52,21 @@ def test_the_writers_report_what_is_stored(orders, pool, database_url, redis_url
     warm_up, unfinished = 3 * WARM_UP * 2, 3 * 2
     totals = PostgresReader(pool).totals(NOON)
     assert 0 <= totals.stored - warm_up - result.events <= unfinished
+
+
+def test_bare_writers_only_insert_events(pool, database_url, redis_url):
+    job = Job(database_url=database_url, near_url=database_url, redis_url=redis_url, writers=2, batch=1, seconds=0.5)
+    result = write(replace(job, bare=True))
+
+    with pool.connection() as connection:
+        events, instances = connection.execute(
+            "SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM flow_instances)"
+        ).fetchone()
+    assert (result.failures, instances) == (0, 0)
+    assert 0 <= events - 2 * WARM_UP - result.events <= 2
+
+
+def test_a_slower_disk_is_a_setting_of_postgres():
+    with servers(commit_ms=0.3) as running, psycopg.connect(running.database_url) as connection:
+        settings = connection.execute("SELECT current_setting('commit_delay'), current_setting('commit_siblings')")
+        assert settings.fetchone() == ("300", "0")

@@ -124,6 +124,8 @@ def summaries(stored: Sequence[Event]) -> list[EventSummary]:
 
 def log_batch(message: str, outcomes: Sequence[Outcome], started: float) -> None:
     """Log one line about a batch that began at ``started`` (``time.perf_counter``)."""
+    if not log.isEnabledFor(logging.INFO):
+        return
     statuses: list[Status] = [outcome.status for outcome in outcomes]
     lags = [(outcome.event.received_at - outcome.event.time).total_seconds() for outcome in outcomes if outcome.event]
     log.info(

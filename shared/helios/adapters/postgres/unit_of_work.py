@@ -50,12 +50,16 @@ class PostgresStore:
         """Store a batch, or fail as a whole if an event or an instance is not as it was assumed."""
         query, values = statement(batch)
         # The attempt that follows a refusal logs it.
-        with translate_errors(log_refusals=False), self._pool.connection() as connection:
+        with translate_errors(log_refusals=False):
+            # Not as a context manager, which would also commit: a tenth of the time that a single event takes Python.
+            connection = self._pool.getconn()
             try:
                 with naming_instances(connection):
                     connection.execute(query, values)
             except psycopg.errors.UniqueViolation as error:  # of assert_new: no other statement can raise it
                 raise AlreadyStored("an event of the batch is already stored") from error
+            finally:
+                self._pool.putconn(connection)
 
     def extend_partitions(self, now: datetime) -> int:
         """Make the partitions of the near future, and return the number of new ones."""
