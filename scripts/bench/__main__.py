@@ -79,14 +79,21 @@ def main() -> None:
         "--events", type=int, metavar="N", help=f"the number of events in these: {', '.join(sorted(SIZED))}"
     )
     parser.add_argument("--seconds", type=float, metavar="S", help=f"how long to load in these: {', '.join(TIMED)}")
+    parser.add_argument(
+        "--commit-ms",
+        type=float,
+        default=0,
+        metavar="MS",
+        help="how much longer each commit takes than on this disk",
+    )
     parser.add_argument("--json", type=Path, default=REPOSITORY / "build" / "bench.json", help="file for the results")
     options = parser.parse_args()
     gc.freeze()  # as every function does
     console = Console(highlight=False)
-    machine = report.machine()
+    machine = report.machine() | ({"added_commit_ms": str(options.commit_ms)} if options.commit_ms else {})
     console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
     tables: list[Table] = []
-    with servers() as running:
+    with servers(commit_ms=options.commit_ms) as running:
         for name in options.only or MEASURES:
             chosen = {"events": options.events} if options.events and name in SIZED else {}
             chosen |= {"seconds": options.seconds} if options.seconds and name in TIMED else {}

@@ -49,7 +49,7 @@ class Measured(NamedTuple):
 
 
 def measure(running: Servers, *, quick: bool) -> list[Table]:
-    """The table of all cases, the goals, and the writers that share their orders."""
+    """The table of all cases, bare inserts beside some of them, the goals, and the writers that share their orders."""
     seconds = 2 if quick else 5
     cases = [Case(*each) for each in product(ROUND_TRIPS_MS, BATCHES, WRITERS)]
     measured = {case: _measure(running, case, seconds) for case in cases}
@@ -65,7 +65,13 @@ def measure(running: Servers, *, quick: bool) -> list[Table]:
     ]
     columns = ("round trip ms", "batch", "writers", "events/s", "p50 ms", "p99 ms", "round trips")
     title = "Scale: events of distinct orders from processes of their own, through a proxy that delays both ways"
-    return [Table(title=title, columns=columns, rows=rows), _goals(measured), _shared(running, seconds)]
+    bare = {writers: _bare(running, writers, seconds) for writers in WRITERS}
+    return [
+        Table(title=title, columns=columns, rows=rows),
+        _beside_bare(measured, bare),
+        _goals(measured),
+        _shared(running, seconds),
+    ]
 
 
 def _measure(running: Servers, case: Case, seconds: float) -> Measured:
@@ -84,6 +90,33 @@ def _through_proxy(running: Servers, case: Case, seconds: float) -> Measured:
         url = make_conninfo(running.database_url, host=HOST, port=proxy.port)
         result = write(_job(url, running, case, seconds))
         return Measured(result, proxy.trips() / (len(result.milliseconds) + case.writers * WARM_UP))
+
+
+def _bare(running: Servers, writers: int, seconds: float) -> float:
+    """Bare inserts a second of as many processes: what their number costs without Helios."""
+    running.empty()
+    job = _job(running.database_url, running, Case(NEAR, 1, writers), seconds)
+    return write(msgspec.structs.replace(job, bare=True)).rate
+
+
+def _beside_bare(measured: Mapping[Case, Measured], bare: Mapping[int, float]) -> Table:
+    rates = {writers: measured[Case(NEAR, 1, writers)].result.rate for writers in WRITERS}
+    best, best_bare = max(rates.values()), max(bare.values())
+    return Table(
+        title=f"Scale: batches of one event at {NEAR} ms, beside bare inserts of as many processes, events/s",
+        columns=("writers", "ingest", "bare insert", "ratio", "ingest, of its best", "bare insert, of its best"),
+        rows=[
+            (
+                writers,
+                rates[writers],
+                bare[writers],
+                rates[writers] / bare[writers],
+                rates[writers] / best,
+                bare[writers] / best_bare,
+            )
+            for writers in WRITERS
+        ],
+    )
 
 
 def _job(database_url: str, running: Servers, case: Case, seconds: float) -> Job:

@@ -45,8 +45,13 @@ class Servers(NamedTuple):
 
 
 @contextmanager
-def servers() -> Iterator[Servers]:
-    """Postgres and Valkey, which run during the block."""
+def servers(*, commit_ms: float = 0) -> Iterator[Servers]:
+    """Postgres and Valkey, which run during the block.
+
+    Args:
+        commit_ms: how much longer each flush of the write-ahead log takes: other disks than this machine's need
+            0.2 ms to several. Postgres itself sleeps that long, and takes no processor time (``commit_delay``).
+    """
     with tempfile.TemporaryDirectory(prefix="helios-bench-") as name:
         folder = Path(name)
         postgres = Postgres(folder / "postgres", free_port(), log=folder / "postgres.log")
@@ -54,9 +59,18 @@ def servers() -> Iterator[Servers]:
             postgres.start()
             with Valkey(folder / "valkey", free_port(), log=folder / "valkey.log") as valkey:
                 migrate(postgres.url)
+                if commit_ms:
+                    _delay_commits(postgres.admin_url, commit_ms)
                 yield Servers(postgres.url, postgres.admin_url, valkey.url, folder)
         finally:
             postgres.discard()
+
+
+def _delay_commits(admin_url: str, commit_ms: float) -> None:
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(f"ALTER SYSTEM SET commit_delay = {round(1000 * commit_ms)}".encode())
+        connection.execute("ALTER SYSTEM SET commit_siblings = 0")  # also if nobody else is in a transaction
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @contextmanager

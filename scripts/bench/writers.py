@@ -27,6 +27,7 @@ from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from scripts.bench.child import run_job
 from scripts.bench.orders import LEGS, delivery, distinct
+from scripts.bench.reference import bare_insert
 
 WARM_UP = 8
 """Batches of each writer before the measurement: the fifth execution of a statement prepares it."""
@@ -49,6 +50,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         seconds: for how long.
         orders: distinct: each event has an order of its own. shared: the writers send the legs of the same orders, one
             after the other, at the same time.
+        bare: only insert events, without anything that Helios does.
     """
 
     database_url: str
@@ -58,6 +60,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     seconds: float
     orders: Literal["distinct", "shared"] = "distinct"
+    bare: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +123,11 @@ def _write(job: Job, together: _Together, results: Connection) -> None:
     failures = 0
 
     def store_batch(batch: Sequence[Delivery]) -> None:
-        ingest(batch, dedupe=dedupe, store=store, reconciler=reconciler, assumptions=assumptions)
+        if job.bare:
+            with pool.connection() as connection:
+                bare_insert(connection, batch)
+        else:
+            ingest(batch, dedupe=dedupe, store=store, reconciler=reconciler, assumptions=assumptions)
 
     for _ in range(WARM_UP):
         store_batch(distinct(job.batch))
