@@ -51,7 +51,7 @@ class PostgresStore:
         query, values = statement(batch)
         # The attempt that follows a refusal logs it.
         with translate_errors(log_refusals=False):
-            # Not as a context manager, which would also commit: a tenth of the time that a single event takes Python.
+            # Without the pool's context manager, which also commits: a single event would pay for that.
             connection = self._pool.getconn()
             try:
                 with naming_instances(connection):
