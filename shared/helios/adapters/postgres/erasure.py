@@ -12,7 +12,7 @@ from psycopg import sql
 from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
 from helios.adapters.postgres.connection import connect, lift_timeout, translate_errors
 from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
-from helios.adapters.postgres.flow_versions import LIMIT_WAIT, LOCK_WRITERS, NEXT_GENERATION
+from helios.adapters.postgres.flow_versions import begin_generation
 from helios.adapters.postgres.parameters import keys_as_json, to_json
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Selector, mentions, spellings
@@ -97,9 +97,7 @@ class PostgresErasure:
         As an approval of rules does: a batch of an earlier generation is refused, and its writer reads again.
         """
         with translate_errors(), self._connection() as connection:
-            connection.execute(LIMIT_WAIT)
-            connection.execute(LOCK_WRITERS)
-            connection.execute(NEXT_GENERATION)
+            begin_generation(connection)
 
     def scan(self, selector: Selector) -> dict[str, int]:
         """The number of rows of each table that mention the value as a whole word, of tables with one."""

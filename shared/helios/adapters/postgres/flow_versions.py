@@ -100,6 +100,17 @@ WHERE flow = %(flow)s AND version = %(version)s AND finished_at IS NULL AND curs
 """
 
 
+def begin_generation(connection: psycopg.Connection) -> None:
+    """Wait for every batch that is committing, and refuse those of earlier generations from this transaction on.
+
+    Raises:
+        LockNotAvailable: a writer does not commit in time.
+    """
+    connection.execute(LIMIT_WAIT)
+    connection.execute(LOCK_WRITERS)
+    connection.execute(NEXT_GENERATION)
+
+
 class PostgresFlowVersions(Query):
     """Implements ``FlowVersions`` and ``Recomputes`` on a pool of connections."""
 
@@ -153,11 +164,9 @@ class PostgresFlowVersions(Query):
             if not rows:
                 return None
             check_approvable(_version(rows[0]))
-            connection.execute(LIMIT_WAIT)
-            connection.execute(LOCK_WRITERS)
+            begin_generation(connection)
             connection.execute(SUPERSEDE, [flow])
             connection.execute(PUT_IN_FORCE, [now, actor, flow, number])
-            connection.execute(NEXT_GENERATION)
             connection.execute(START_RECOMPUTE, [flow, number, now])
             return _changed(connection, flow, number, "flow_version_approved", actor, now)
 
@@ -169,10 +178,8 @@ class PostgresFlowVersions(Query):
             if not rows:
                 return None
             check_withdrawable(_version(rows[0]))
-            connection.execute(LIMIT_WAIT)
-            connection.execute(LOCK_WRITERS)
+            begin_generation(connection)
             connection.execute(WITHDRAW, [now, actor, flow, number])
-            connection.execute(NEXT_GENERATION)
             connection.execute(END_WAITING, [flow])
             return _changed(connection, flow, number, "flow_version_withdrawn", actor, now)
 
