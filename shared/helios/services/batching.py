@@ -98,33 +98,18 @@ class _Part(NamedTuple):
     deliveries: list[Delivery]
 
 
-class _StoringThread:
-    """Stores one batch at a time.
+_Work = tuple[list[_Part], asyncio.AbstractEventLoop]
+"""A batch, and the event loop in which its requests wait."""
+
+
+class _Storing(NamedTuple):
+    """A thread that stores one batch at a time, and the queue of what it does next; None ends it.
 
     A pool of ``concurrent.futures`` costs a lone request 20 µs more: a future with a lock, and two semaphores.
     """
 
-    def __init__(
-        self, store: "Callable[[_StoringThread, list[_Part], asyncio.AbstractEventLoop], None]", name: str
-    ) -> None:
-        """Start the thread, in which the blocking ``store`` runs."""
-        self._store = store
-        self._batches: SimpleQueue[tuple[list[_Part], asyncio.AbstractEventLoop] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def begin(self, batch: list[_Part], loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to store a batch, for requests in this event loop."""
-        self._batches.put((batch, loop))
-
-    def close(self) -> None:
-        """End the thread after its current batch."""
-        self._batches.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while work := self._batches.get():
-            self._store(self, *work)
+    thread: Thread
+    work: SimpleQueue[_Work | None]
 
 
 class Coalescer:
@@ -146,8 +131,9 @@ class Coalescer:
         self._ingest = ingest
         self._timeout_seconds = timeout_seconds
         self._at_once = at_once
-        self._threads: list[_StoringThread] = []
-        self._idle: list[_StoringThread] = []
+        self._threads: list[_Storing] = []
+        self._idle: list[SimpleQueue[_Work | None]] = []
+        """The queues of the threads that store nothing. The last one was used last, and has warm caches."""
         self._waiting: deque[_Request] = deque()
         self._waiting_bytes = 0
         self._waiting_deliveries = 0
@@ -205,8 +191,9 @@ class Coalescer:
 
     def close(self) -> None:
         """End the threads after their current batches."""
-        for thread in self._threads:
-            thread.close()
+        for thread, work in self._threads:
+            work.put(None)
+            thread.join()
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to store the next batch, or two halves, if a request waits and no more are being stored than may be."""
@@ -218,7 +205,7 @@ class Coalescer:
         batch = self._take(is_fair=loop.time() < self._fair_until, requests=requests)
         if batch:
             self._storing.append(len(batch))
-            self._idle_thread().begin(batch, loop)
+            (self._idle.pop() if self._idle else self._start_thread()).put((batch, loop))
         self._busy = loop if self._storing else None
         if halves:
             self._begin(loop)
@@ -229,24 +216,28 @@ class Coalescer:
             return False
         return len(self._waiting) >= max(self._storing[0], MIN_REQUESTS_TO_HALVE // 2)
 
-    def _idle_thread(self) -> _StoringThread:
-        """The thread that was used last, with warm caches, or another one."""
-        if not self._idle:
-            self._idle.append(_StoringThread(self._store, f"ingest_{len(self._threads)}"))
-            self._threads += self._idle
-        return self._idle.pop()
+    def _start_thread(self) -> SimpleQueue[_Work | None]:
+        """The queue of a new thread that stores."""
+        work: SimpleQueue[_Work | None] = SimpleQueue()
+        thread = Thread(target=self._store, args=[work], name=f"ingest_{len(self._threads)}", daemon=True)
+        thread.start()
+        self._threads.append(_Storing(thread, work))
+        return work
 
-    def _store(self, thread: _StoringThread, batch: list[_Part], loop: asyncio.AbstractEventLoop) -> None:
-        """Store a batch. Runs in this thread, which is idle afterwards."""
-        outcomes: list[Outcome] = []
-        failure: Exception | None = None
-        try:
-            outcomes = self._ingest([delivery for part in batch for delivery in part.deliveries])
-        except Exception as error:  # noqa: BLE001 - raised again in each request
-            failure = error
-        self._idle.append(thread)
-        with suppress(RuntimeError):  # the loop was closed meanwhile, and nobody waits for the answers
-            loop.call_soon_threadsafe(self._end, loop, batch, outcomes, failure)
+    def _store(self, work: SimpleQueue[_Work | None]) -> None:
+        """Store one batch after the other. Runs in one of the threads."""
+        while next_ := work.get():
+            batch, loop = next_
+            outcomes: list[Outcome] = []
+            failure: Exception | None = None
+            try:
+                outcomes = self._ingest([delivery for part in batch for delivery in part.deliveries])
+            except Exception as error:  # noqa: BLE001 - raised again in each request
+                failure = error
+            self._idle.append(work)  # before the event loop begins the next batch
+            with suppress(RuntimeError):  # the loop was closed meanwhile, and nobody waits for the answers
+                loop.call_soon_threadsafe(self._end, loop, batch, outcomes, failure)
+            del next_, batch, outcomes, failure  # an idle thread keeps no bodies
 
     def _end(
         self,
