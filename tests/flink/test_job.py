@@ -64,7 +64,7 @@ def test_a_missing_leg_is_reported_on_a_log_that_has_gone_quiet(stage, tmp_path)
     stage.heartbeat(start + 4 * SECOND)
     stage.results.wait(lambda results: ("order", "A") in results.records())
     stage.heartbeat(start + 5 * SECOND + (10 - BEAT_SECONDS) * SECOND)
-    stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
+    stage.results.wait(lambda results: results.statuses("order", "A") == ["incomplete"])
     assert [record.status for record in stage.results.verdicts["order", "A"]] == ["open", "incomplete"]
 
 
@@ -79,11 +79,7 @@ def test_a_flow_with_one_more_leg_takes_up_a_savepoint(stage, tmp_path):
     stage.append([leg("payment", order, start + SECOND) for order in ("whole", "lacking")])
     stage.append([leg("inventory", "whole", start + 2 * SECOND)])
     stage.heartbeat(start + LATER)
-    stage.results.wait(
-        lambda results: (
-            [results.records()["order", order].status for order in ("whole", "lacking")] == ["matched", "incomplete"]
-        )
-    )
+    stage.results.wait(lambda results: results.statuses("order", "whole", "lacking") == ["matched", "incomplete"])
     for order in ("whole", "lacking"):
         versions = [record.version for record in stage.results.verdicts["order", order]]
         assert versions == list(range(1, len(versions) + 1))
@@ -97,17 +93,16 @@ def test_an_approved_version_takes_effect_without_a_restart_and_survives_one(sta
     job = stage.start(parallelism=2)
     announce(stage, 1, start, refund=refund)
     stage.append([leg("order", name, start) for name in ("whole", "late", "lacking")])
-    stage.results.wait(lambda results: ("refund", "lacking") in results.records())
+    stage.results.wait(lambda results: results.statuses("refund", "whole", "late", "lacking") == ["open"] * 3)
     savepoint = job.savepoint(tmp_path / "savepoints")
 
     stage.start(start=savepoint)
     stage.append([leg("payment", "whole", start + SECOND)])
-    stage.results.wait(lambda results: results.records()["refund", "whole"].status == "matched")
+    stage.results.wait(lambda results: results.statuses("refund", "whole") == ["matched"])
     announce(stage, 2, start + SECOND, refund=patient)
     stage.append([leg("payment", "late", start + 200 * SECOND)])
     stage.heartbeat(start + 400 * SECOND)
-    stage.results.wait(lambda results: results.records()["refund", "lacking"].status == "incomplete")
-    assert stage.results.records()["refund", "late"].status == "matched"
+    stage.results.wait(lambda results: results.statuses("refund", "late", "lacking") == ["matched", "incomplete"])
     assert [record.status for record in stage.results.verdicts["refund", "lacking"]] == ["open", "incomplete"]
 
     announce(stage, 3, start + 400 * SECOND)
@@ -134,9 +129,7 @@ def test_the_state_forgets_what_was_erased(stage, tmp_path):
     stage.append([replace(orders["erased"], received_at=late)])
     stage.append([leg("payment", name, late) for name in orders])
     stage.heartbeat(start + LATER)
-    stage.results.wait(
-        lambda results: [results.records()["order", name].status for name in orders] == ["incomplete", "matched"]
-    )
+    stage.results.wait(lambda results: results.statuses("order", *orders) == ["incomplete", "matched"])
     erased = stage.results.records()["order", "erased"].evidence_set
     assert [item.leg for item in erased.items] == ["payment"]
 
@@ -149,7 +142,7 @@ def test_the_job_runs_in_a_cluster_of_its_own_process(stage, tmp_path):
     with stage.run(flows=flows):
         stage.heartbeat(start + LATER)
         stage.results.wait(lambda results: ("order", "A") in results.records())
-        stage.results.wait(lambda results: results.records()["order", "A"].status == "incomplete")
+        stage.results.wait(lambda results: results.statuses("order", "A") == ["incomplete"])
 
 
 def test_the_command_names_the_setting_that_is_missing(flink_cluster, tmp_path):
