@@ -5,7 +5,7 @@ import { points, STEP_SECONDS } from "@/features/charts/throughput-data";
 import { addUp } from "@/features/stats/api";
 import { partLines, sourceLines, streamLine } from "@/features/health/wording";
 import { csvLine, csvRows } from "@/lib/csv";
-import { age, amount, duration, percent, span } from "@/lib/format";
+import { age, amount, duration, percent, span, tick } from "@/lib/format";
 import { indent, member } from "@/lib/json-text";
 import { sources } from "@/lib/sources";
 import { WINDOW_SECONDS, Throughput } from "@/live/throughput";
@@ -28,6 +28,11 @@ test("times use the unit that fits", () => {
   expect([3.4, 999, 1500, 61_000].map(duration)).toEqual(["3 ms", "999 ms", "1.5 s", "1 min"]);
   expect([900, 59_600, 64_000, 120_000, 7_200_000].map(span)).toEqual(["900 ms", "59.6 s", "1 min 4 s", "2 min", "2 h"]);
   expect(percent(1, 0)).toBe("–");
+});
+
+test("the ticks of an axis differ at any rate", () => {
+  expect([0, 0.035, 0.07, 0.105].map(tick)).toEqual(["0", "0.035", "0.07", "0.105"]);
+  expect([0, 450, 900, 1350].map(tick)).toEqual(["0", "450", "900", "1.35K"]);
 });
 
 test("JSON is indented without a change to its values", () => {

@@ -6,6 +6,7 @@ import re
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import boto3
 import pytest
@@ -13,6 +14,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from helios.adapters.redis.connections import RedisConnections
 from helios.embedded import postgres, valkey
+from helios.model.balances import MANIFEST_TYPE
 from helios.processes.ports import HOST, free_port
 from helios.processes.probes import answers
 from helios.processes.process import scrubbed_environment
@@ -28,6 +30,7 @@ from tests.support.waiting import eventually
 
 SOURCES = ("aws", "gcp", "azure")
 NARROW = {"width": 360, "height": 740}
+both_widths = pytest.mark.parametrize("viewport", [{"width": 1440, "height": 1000}, NARROW], ids=["wide", "narrow"])
 PAGE_OF_FRAMES = 500
 """The number of frames that the page requests at once."""
 HEAP_GROWTH_MB = 20
@@ -161,8 +164,8 @@ def test_under_load_the_totals_stay_exact_and_memory_stays_flat(dashboard, stack
     assert len(dashboard.rows()) <= 100
 
 
+@both_widths
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [{"width": 1440, "height": 1000}, NARROW], ids=["wide", "narrow"])
 def test_the_dashboard_is_accessible_and_fits_the_viewport(browser, stack, request, viewport, scheme):
     """Axe reports no serious violation, and nothing scrolls sideways, on a phone or on a desktop.
 
@@ -179,6 +182,23 @@ def test_the_dashboard_is_accessible_and_fits_the_viewport(browser, stack, reque
         dashboard.row(key).click()
         dashboard.page.get_by_role("dialog", name="Event").locator("pre").wait_for()
         assert dashboard.overflow() <= 0
+        assert dashboard.violations() == []
+
+
+@both_widths
+def test_the_orders_and_the_balances_fit_the_viewport(browser, stack, request, viewport):
+    api, order = stack.config.api_url, uuid.uuid4().hex
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    manifest = {"minute": minute.isoformat(), "events": [{"type": "PaymentProcessed", "published": 1200}]}
+    for delivery in (eventbridge(order), eventbridge(f"m{order}", type_=MANIFEST_TYPE, detail=manifest)):
+        assert call(api, EVENTBRIDGE, delivery.body).body["status"] == "stored"
+    options = {"viewport": viewport, "bypass_csp": True}
+    url = f"{stack.config.dashboard_url}?view=reconciliation"
+    with opened(browser, url, name=request.node.name, **options) as dashboard:
+        balances = dashboard.page.get_by_role("region", name="Published and arrived")
+        expect(balances.get_by_role("row").filter(has_text="1,200").first).to_be_visible(timeout=PATIENCE_MS)
+        assert dashboard.overflow() <= 0
+        assert dashboard.sideways() == []
         assert dashboard.violations() == []
 
 

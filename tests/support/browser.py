@@ -20,6 +20,10 @@ PATIENCE_MS = 30_000
 
 _AXE = REPOSITORY / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"
+_SIDEWAYS = """[...document.querySelectorAll("main *:not(pre)")]
+    .filter((part) => ["auto", "scroll"].includes(getComputedStyle(part).overflowX))
+    .filter((part) => part.scrollWidth > part.clientWidth)
+    .map((part) => `${part.scrollWidth - part.clientWidth} px: ${part.outerHTML.slice(0, 200)}`)"""
 
 
 class Dashboard:
@@ -105,6 +109,11 @@ class Dashboard:
         """How many pixels the page is wider than its window."""
         pixels: int = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         return pixels
+
+    def sideways(self) -> list[str]:
+        """The parts of the page that scroll sideways, beside those that show text as it was sent."""
+        parts: list[str] = self.page.evaluate(_SIDEWAYS)
+        return parts
 
     def violations(self) -> list[str]:
         """The serious and critical violations that axe finds; the page must be opened without its policy."""

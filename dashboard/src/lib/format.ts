@@ -2,12 +2,15 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+const onAxis = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const toTheMinute = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" } as const;
 const clock = new Intl.DateTimeFormat("en", { ...toTheMinute, second: "2-digit" });
 const hourAndMinute = new Intl.DateTimeFormat("en", toTheMinute);
 
 export const count = (value: number): string => whole.format(value);
 export const shortCount = (value: number): string => compact.format(value);
+/** The label of a tick: as short as neighbours that are a hundredth apart allow. */
+export const tick = (value: number): string => onAxis.format(value);
 export const plural = (value: number, one: string, many = `${one}s`): string =>
   `${count(value)} ${value === 1 ? one : many}`;
 

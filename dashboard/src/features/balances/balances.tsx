@@ -17,7 +17,7 @@ const CHOICES = [
 
 const COLUMNS = ["published", "stored", "duplicate", "rejected", "missing", "extra"] as const;
 /** The columns that a narrow screen has no room for. */
-const WIDE_ONLY: readonly string[] = ["duplicate", "rejected", "extra"];
+const WIDE_ONLY: readonly string[] = ["stored", "duplicate", "rejected", "extra"];
 
 /** What was published and what arrived, by minute, source and type. Nothing is shown if no producer sends manifests. */
 export default function Balances(): ReactNode {
@@ -50,14 +50,14 @@ function Table({ rows }: { rows: Balance[] }): ReactNode {
       <thead>
         <tr className="text-left text-xs text-faint">
           <th className="py-1.5 pr-3 font-medium">minute</th>
-          <th className="py-1.5 pr-3 font-medium">source</th>
+          <th className="py-1.5 pr-3 font-medium max-sm:hidden">source</th>
           <th className="py-1.5 pr-3 font-medium">type</th>
           {COLUMNS.map((name) => (
             <th key={name} className={cx("py-1.5 pl-3 text-right font-medium", WIDE_ONLY.includes(name) && "max-sm:hidden")}>
               {name}
             </th>
           ))}
-          <th className="py-1.5 pl-3 font-medium">state</th>
+          <th className="py-1.5 pl-3 font-medium max-sm:hidden">state</th>
         </tr>
       </thead>
       <tbody>
@@ -67,10 +67,13 @@ function Table({ rows }: { rows: Balance[] }): ReactNode {
               <span className="sm:hidden">{minuteOfDay(Date.parse(row.minute))}</span>
               <span className="max-sm:hidden">{localMinute(Date.parse(row.minute)).replace("T", " ")}</span>
             </td>
-            <td className="py-1.5 pr-3">
+            <td className="py-1.5 pr-3 max-sm:hidden">
               <SourceBadge source={row.source} />
             </td>
-            <td className="py-1.5 pr-3 break-words">{row.type}</td>
+            <td className="py-1.5 pr-3 wrap-anywhere">
+              <SourceBadge source={row.source} className="sm:hidden" />
+              <span className="max-sm:block">{row.type}</span>
+            </td>
             {COLUMNS.map((name) => (
               <td
                 key={name}
@@ -83,7 +86,7 @@ function Table({ rows }: { rows: Balance[] }): ReactNode {
                 {number(row, name)}
               </td>
             ))}
-            <td className="py-1.5 pl-3 text-soft">{row.state}</td>
+            <td className="py-1.5 pl-3 text-soft max-sm:hidden">{row.state}</td>
           </tr>
         ))}
       </tbody>

@@ -2,7 +2,7 @@ import { useMemo, type ReactNode } from "react";
 import { Area, AreaChart, CartesianGrid, Tooltip, XAxis, YAxis } from "recharts";
 
 import { sources } from "@/lib/sources";
-import { minuteOfDay, rate, shortCount, timeOfDay } from "@/lib/format";
+import { minuteOfDay, rate, tick, timeOfDay } from "@/lib/format";
 import type { Pulse } from "@/live/model";
 import { colorsOf, SourceMark } from "@/ui/source-mark";
 
@@ -50,7 +50,7 @@ export default function ThroughputChart({ pulse }: { pulse: Pulse }): ReactNode 
           />
           <YAxis
             width={AXIS.width}
-            tickFormatter={shortCount}
+            tickFormatter={tick}
             tick={{ fill: "var(--color-faint)", fontSize: 11 }}
             tickLine={false}
             axisLine={false}
