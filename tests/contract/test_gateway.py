@@ -162,7 +162,7 @@ def test_a_connection_that_times_out_is_skipped_for_a_while(gateway, caplog):
 
 def test_a_broadcast_to_many_slow_connections_has_a_time_limit(gateway, monkeypatch, caplog):
     """A client that was not reached by then sees a gap at the next message."""
-    monkeypatch.setattr(aws, "POST_SECONDS", 0.5)
+    monkeypatch.setattr(aws, "POST_SECONDS", 1.5)
     connections = FakeConnections("200-a", *(f"silent-{number}" for number in range(aws.PARALLEL_POSTS + 1)))
     broadcaster(gateway, connections).broadcast(b"{}")
 

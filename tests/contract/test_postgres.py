@@ -525,6 +525,7 @@ def test_truncated_counts_have_empty_totals(pool, tables):
 
 
 def test_an_outage_of_the_database_is_retryable_and_ends_with_it(postgres_server, pool):
+    pool.timeout = 2  # each refusal takes as long
     store, reader = PostgresStore(pool), PostgresReader(pool)
     ingest([eventbridge("1")], dedupe=NullDedupeCache(), store=store)
     postgres_server.stop()

@@ -20,7 +20,6 @@ from helios.services.relay import MAX_MESSAGE_BYTES, SAMPLE_SECONDS, SAMPLED, me
 from helios.services.sweep import FRAME_RETENTION, MAX_FRAME_RETENTION, sweep
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import eventbridge
-from tests.support.waiting import eventually
 
 
 class Recorder:
@@ -149,13 +148,13 @@ def test_a_relay_may_take_longer_than_the_idle_timeout_of_a_transaction(postgres
 
     class SlowRecorder(Recorder):
         def broadcast(self, message: bytes) -> None:
-            time.sleep(0.6)
+            time.sleep(1)
             super().broadcast(message)
 
     for batch in range(6):
         ingest_names(postgres_store, *(f"{batch}-{number}" for number in range(100)), type_="T" * 256)
     recorder = SlowRecorder()
-    with open_pool(direct_url, connections=2, timeout_seconds=2) as pool:
+    with open_pool(direct_url, connections=2, timeout_seconds=5) as pool:
         relay("test", outbox=PostgresOutbox(pool), broadcaster=recorder)
 
     assert (len(recorder.messages), recorder.positions) == (6, [1, 2, 3, 4, 5, 6])
@@ -253,16 +252,21 @@ def test_a_relay_does_not_wait_for_frames_that_were_removed(store, outbox):
     assert relay("test", outbox=outbox, broadcaster=Recorder()) == 0
 
 
-def test_a_relay_sends_what_is_stored_while_it_lingers(store, outbox):
+def test_a_relay_sends_what_is_stored_while_it_lingers(store, outbox, monkeypatch):
     """The notification of these frames may be late, because a cloud froze the process that sends it."""
     ingest_names(store, "1")
     recorder = Recorder()
-    with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(relay, "test", outbox=outbox, broadcaster=recorder, linger_seconds=2)
-        eventually(lambda: recorder.positions == [1])
-        ingest_names(store, "2")
-        assert first.result(timeout=20) == 2
 
+    class Lingering(Clock):
+        def sleep(self, seconds: float) -> None:
+            if not self.now:
+                assert recorder.positions == [1]
+                ingest_names(store, "2")
+            super().sleep(seconds)
+
+    monkeypatch.setattr(relaying, "time", Lingering())
+
+    assert relay("test", outbox=outbox, broadcaster=recorder, linger_seconds=2) == 2
     assert recorder.positions == [1, 2]
 
 

@@ -45,6 +45,7 @@ def distant(pool, database_url, dedupe, assumptions):
     with counting(str(database["host"]), int(database["port"] or 5432)) as proxy:
         url = make_conninfo(database_url, host="127.0.0.1", port=proxy.port)
         with open_pool(url, connections=1, timeout_seconds=30) as distant_pool:
+            distant_pool.timeout = 60
             store = PostgresStore(distant_pool)
 
             def send(*deliveries):

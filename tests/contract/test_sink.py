@@ -143,9 +143,11 @@ REFUSALS = {
 
 
 @pytest.fixture
-def strict(refusing_kafka):
-    """A sink whose topics are the events' types, on a cluster that can refuse."""
-    target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=8)
+def strict(refusing_kafka, tmp_path):
+    """A sink whose topics are the events' types, on a cluster that can refuse. What it sends at once is one request."""
+    file = tmp_path / "kafka.properties"
+    file.write_text("linger.ms=1000\n")  # until the sink flushes
+    target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=8, config_file=str(file))
     yield target
     target.close()
 

@@ -146,8 +146,10 @@ def test_tickets_are_retryable_without_redis():
         tickets.redeem("x")
 
 
+@pytest.mark.usefixtures("within_a_minute")
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_client_above_the_limit_gets_the_seconds_to_wait(redis_url, shared):
+def test_a_client_above_the_limit_gets_the_seconds_to_wait(redis_url, shared, monkeypatch):
+    monkeypatch.setattr(rate_limit, "TIMEOUT_SECONDS", 5.0)
     limit = SlidingMinute(3, redis_url=redis_url if shared else None)
 
     assert [limit.wait_seconds("kim") for _ in range(3)] == [0, 0, 0]
@@ -158,6 +160,7 @@ def test_a_client_above_the_limit_gets_the_seconds_to_wait(redis_url, shared):
     assert (another_process.wait_seconds("kim") > 0) is shared
 
 
+@pytest.mark.usefixtures("within_a_minute")
 def test_each_process_counts_alone_while_redis_is_unavailable(monkeypatch, caplog):
     monkeypatch.setattr(rate_limit, "PAUSE_SECONDS", 3600.0)
     limit = SlidingMinute(2, redis_url=f"redis://{HOST}:{free_port()}")

@@ -78,9 +78,16 @@ class Stack:
         return Simulation(folder, self.config, options)
 
     def stats(self) -> Stats:
-        current = stats.fetch(f"{HOST}:{self.config.api_port}")
-        assert current
-        return current
+        """The counts of the API, which does not answer for a moment while a store is restarted."""
+        answers: list[Stats] = []
+
+        def is_answered() -> bool:
+            if current := stats.fetch(f"{HOST}:{self.config.api_port}"):
+                answers.append(current)
+            return bool(answers)
+
+        eventually(is_answered, seconds=60)
+        return answers[0]
 
     def get(self, path: str) -> Any:
         connection = http.client.HTTPConnection(HOST, self.config.api_port, timeout=30)

@@ -68,9 +68,11 @@ def test_killing_the_supervisor_leaves_no_orphan(orphans):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child when its parent has died")
 def test_killing_the_reaper_ends_the_service(orphans):
     supervisor, (service, _) = orphans
-    for pid in reaper.descendants(supervisor.pid):
-        if "reaper.py" in Path(f"/proc/{pid}/cmdline").read_text():
-            os.kill(pid, signal.SIGKILL)
+    reapers = [
+        pid for pid in reaper.descendants(supervisor.pid) if "reaper.py" in Path(f"/proc/{pid}/cmdline").read_text()
+    ]
+    for pid in reapers:
+        os.kill(pid, signal.SIGKILL)
     assert wait_until_gone([service]) == []
 
 

@@ -40,10 +40,10 @@ def status(url, method, path, headers, body=None):
 
 
 @pytest.fixture(scope="module")
-def aws(server_folder, tmp_path_factory):
-    """The AWS emulator, without resources."""
-    log = tmp_path_factory.mktemp("aws") / "log"
-    with Ministack(server_folder, free_port(), log=log, origins=[DASHBOARD]) as server:
+def aws(tmp_path_factory):
+    """The AWS emulator, without resources. Its folder is its own: a start empties it."""
+    folder = tmp_path_factory.mktemp("aws")
+    with Ministack(folder, free_port(), log=folder / "log", origins=[DASHBOARD]) as server:
         yield server
 
 

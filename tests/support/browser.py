@@ -17,6 +17,7 @@ from tests.support.envelopes import PUBSUB_PRODUCER, pubsub_message, pubsub_push
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 PATIENCE_MS = 30_000
 """A generous limit, because several suites may share the machine."""
+expect.set_options(timeout=PATIENCE_MS)
 
 _AXE = REPOSITORY / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 PUBSUB = "/api/v1/webhooks/gcp/pubsub"

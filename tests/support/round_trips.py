@@ -6,8 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-QUIET_SECONDS = 0.15
-"""After how long without data from the client it is taken to wait for an answer."""
+TURN_SECONDS = 0.05
+QUIET_TURNS = 3
+"""After how many turns without data from the client it is taken to wait for an answer.
+
+The proxy is a thread of the client's process. If the machine stops that process for long, it is one turn.
+"""
 
 
 class CountingProxy:
@@ -38,10 +42,11 @@ class CountingProxy:
         self._listener.close()
 
     def _pass_on(self, client: socket.socket) -> None:
-        held = b""
+        held, quiet = b"", 0
         with client, socket.create_connection(self._server) as server:
             while True:
-                readable, _, _ = select.select([client, server], [], [], QUIET_SECONDS if held else None)
+                readable, _, _ = select.select([client, server], [], [], TURN_SECONDS if held else None)
+                quiet = 0 if readable else quiet + 1
                 if client in readable:
                     if not (data := client.recv(65536)):
                         return
@@ -50,10 +55,10 @@ class CountingProxy:
                     if not (data := server.recv(65536)):
                         return
                     held += data
-                else:
+                elif quiet == QUIET_TURNS:
                     self.trips += 1  # before the client, and with it the test, goes on
                     client.sendall(held)
-                    held = b""
+                    held, quiet = b"", 0
 
 
 @contextmanager

@@ -22,6 +22,8 @@ from tests.fakes.store import MemoryStore
 from tests.support.listener import listening
 from tests.support.services import bearer, client_of, in_memory
 
+pytestmark = pytest.mark.usefixtures("within_a_minute")
+
 CLOSED = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
 SPARING = msgspec.structs.replace(CLOSED, rate_per_minute=3)
 NOTIFY = "r" * 32

@@ -14,6 +14,8 @@ from tests.fakes.store import MemoryStore
 from tests.support.services import bearer, client_of, in_memory
 from tests.unit.test_access import provider
 
+pytestmark = pytest.mark.usefixtures("within_a_minute")
+
 SETTINGS = Settings(database_url="postgresql://nowhere", webhook_auth="closed", rate_per_minute=3)
 STATS = "/api/v1/stats"
 TICKETS = "/api/v1/ws/tickets"

@@ -25,7 +25,7 @@ def run(*command, **environment):
         env=scrubbed_environment(**environment),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

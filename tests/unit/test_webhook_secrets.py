@@ -9,6 +9,8 @@ from helios.settings import Settings
 from tests.fakes.store import MemoryStore
 from tests.support.services import bearer, client_of, in_memory
 
+pytestmark = pytest.mark.usefixtures("within_a_minute")
+
 CLOSED = Settings(database_url="postgresql://nowhere", webhook_auth="closed")
 SLACK = "https://user:s3cret@hooks.example:8443/services/s3cret?token=s3cret#s3cret"  # pragma: allowlist secret
 PATHS = ("/api/v1/replays", "/api/v1/replays/1", "/api/v1/audit", "/api/v1/audit?action=replay_started")

@@ -81,7 +81,7 @@ class Hosted:
         return [json.loads(line) for line in self._record.read_text().splitlines()]
 
     def wait_records(self, enough: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not enough(records := self.records()):
             assert time.monotonic() < deadline, (records, self.log.read_text()[-2000:])
             time.sleep(0.02)

@@ -6,11 +6,12 @@ import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 from google.api_core.exceptions import (
     AlreadyExists,
+    Cancelled,
     DeadlineExceeded,
     FailedPrecondition,
     InvalidArgument,
@@ -271,16 +272,18 @@ def test_the_limits_of_a_stream_can_not_be_changed(helios_emulator, project, fie
         list(queue.subscriber.streaming_pull(requests=requests, timeout=20))
 
 
-def _first_batches(queue, **limits):
-    """The payloads that a stream delivers without an acknowledgement, until nothing came for half a second."""
+def _first_batches(queue, expected, **limits):
+    """The payloads that a stream delivers without an acknowledgement, until half a second after the expected ones."""
     first = _first_request(queue.name)
     for name, value in limits.items():
         setattr(first, name, value)
-    stream = queue.subscriber.streaming_pull(requests=_requests(first), timeout=1.5)
+    stream = queue.subscriber.streaming_pull(requests=_requests(first), timeout=20)
     deliveries = []
-    with suppress(DeadlineExceeded):
+    with suppress(DeadlineExceeded, Cancelled):
         for response in stream:
             deliveries += [received.message.data for received in response.received_messages]
+            if len(deliveries) >= expected:
+                Timer(0.5, stream.cancel).start()
     return deliveries
 
 
@@ -301,7 +304,7 @@ def test_a_stream_delivers_within_the_client_s_limits(helios_emulator, project, 
     queue = Queue(helios_emulator, project)
     queue.publish(*(b"%02d" % number + b"x" * 98 for number in range(20)))
 
-    assert len(_first_batches(queue, **limits)) == expected
+    assert len(_first_batches(queue, expected, **limits)) == expected
 
 
 def test_a_pulled_message_equals_the_published_one(queue):

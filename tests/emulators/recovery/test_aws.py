@@ -206,6 +206,7 @@ def test_an_event_that_the_archive_lacks_is_unknown_where_the_archive_is_younger
 
 def test_a_dead_letter_comes_back_and_the_others_stay(aws, recovering, key):
     queue = aws.sqs.create_queue(QueueName=f"dead-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    aws.callback(aws.sqs.delete_queue, QueueUrl=queue)
     for order in (key, f"{key}-2"):
         event = eventbridge_event(str(uuid.uuid4()), detail={"order_id": order, "amount": 10.0, "currency": "EUR"})
         aws.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(event))
