@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg_pool import PoolTimeout
 
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.migrate import migrate
@@ -161,7 +162,7 @@ def _is_emptied(pool: Pool) -> bool:
             connection.execute("DELETE FROM leases WHERE name <> %s", [PERIODIC])
             connection.execute("UPDATE stream SET position = 0")
             connection.execute("UPDATE flow_generation SET number = 0")
-    except psycopg.errors.LockNotAvailable:
+    except (psycopg.errors.LockNotAvailable, PoolTimeout):
         return False
     return True
 

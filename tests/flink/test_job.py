@@ -47,7 +47,7 @@ def announce(stage: Stage, generation: int, at: datetime, **texts: str) -> None:
     """Append the versions in force, as the projector does, and return once the job judges by them."""
     _, value = encode_rules(InForce(generation=generation, texts=texts))
     stage.append_value(value, at=at)
-    stage.flush()
+    stage.heartbeat(at)  # a partition that has been idle would not hold up the time
     stage.wait_judged()
 
 

@@ -127,7 +127,7 @@ def test_tail_shows_what_happens_from_now_on(api, records):
                 call(api.url, EVENTBRIDGE, leg("order", f"ORD-NEW-{number}", after=ago).body)
                 return bool(select.select([output], [], [], 0.2)[0])
 
-            eventually(shown)
+            eventually(shown, seconds=60)  # a busy machine takes long to start the command
             lines.append(output.readline())
         finally:
             tail.terminate()
@@ -449,7 +449,7 @@ def test_the_rules_of_a_flow_are_exported_edited_previewed_and_approved(helios, 
     assert (unconfirmed.returncode, "Repeat the command with --yes" in unconfirmed.stderr) == (2, True)
     assert "is shipped with Helios" in helios("flow-versions", "withdraw", "order", "1", "--yes").stderr
     # The API evaluates by the version at once, and repairs what it has evaluated before.
-    eventually(lambda: "No flow instance matches" in helios("flows", "--status", "mismatched").stdout)
+    eventually(lambda: "No flow instance matches" in helios("flows", "--status", "mismatched").stdout, seconds=60)
 
 
 def test_a_wrong_text_is_an_error_with_its_line(helios, records, tmp_path):

@@ -645,7 +645,7 @@ def test_tail_prints_nothing_that_its_token_may_not_see(world, name):
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as tail:
         assert tail.stdout is not None
         if not kind.scopes:
-            assert tail.wait(20) == 2
+            assert tail.wait(60) == 2
             return
         os.set_blocking(tail.stdout.fileno(), False)
         printed = b""
@@ -665,7 +665,7 @@ def test_tail_prints_nothing_that_its_token_may_not_see(world, name):
             tail.kill()  # or the end of this block would wait for it
             raise
         tail.send_signal(signal.SIGINT)
-        printed += tail.communicate(timeout=20)[0] or b""
+        printed += tail.communicate(timeout=60)[0] or b""
     assert not [secret for secret in kind.hidden if secret in printed.decode()]
     assert (PAYMENT in printed.decode()) is (name == "read")
 

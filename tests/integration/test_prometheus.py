@@ -121,16 +121,24 @@ def has_series(server: Prometheus, expression: str) -> bool:
 
 @pytest.mark.parametrize(("expression", "legend"), PANELS)
 def test_a_panel_shows_series_with_the_labels_of_its_legend(prometheus, expression, legend):
-    series = query(prometheus, expression.replace("$__rate_interval", "1m"))
+    series: list[dict[str, Any]] = []
 
-    assert series
+    def is_shown() -> bool:
+        """False after a scrape that has taken too long."""
+        series[:] = query(prometheus, expression.replace("$__rate_interval", "1m"))
+        return bool(series)
+
+    eventually(is_shown)
     labels = set(re.findall(r"\{\{(\w+)\}\}", legend))
     assert all(labels <= set(one["metric"]) for one in series)
 
 
 def test_an_api_that_is_scraped_loads_every_rule_and_raises_no_alert_about_the_scrape(prometheus):
-    with urllib.request.urlopen(f"{prometheus.url}/api/v1/rules") as response:
-        (group,) = json.load(response)["data"]["groups"]
+    def rules() -> list[dict[str, Any]]:
+        with urllib.request.urlopen(f"{prometheus.url}/api/v1/rules") as response:
+            (group,) = json.load(response)["data"]["groups"]
+        found: list[dict[str, Any]] = group["rules"]
+        return found
 
-    assert {rule["health"] for rule in group["rules"]} == {"ok"}
-    assert {rule["name"]: rule["state"] for rule in group["rules"]}["HeliosNotScraped"] == "inactive"
+    eventually(lambda: {rule["health"] for rule in rules()} == {"ok"})
+    eventually(lambda: {rule["name"]: rule["state"] for rule in rules()}["HeliosNotScraped"] == "inactive")

@@ -19,7 +19,7 @@ from tests.support.deliveries import NOON, eventbridge
 from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import eventually
 
-COUNT = 60
+COUNT = 160
 IDS = [f"{number:03}" for number in range(COUNT)]
 SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n"  # pragma: allowlist secret
 
@@ -105,8 +105,9 @@ def test_another_worker_continues_the_job_of_one_that_hangs(worker, job, jobs, r
     first = worker()
     wait_until_arrived(receiver, 5)
     os.kill(first.pid, signal.SIGSTOP)
+    sent = jobs.get(job.id).sent
     second = worker()
-    eventually(lambda: jobs.get(job.id).sent > 20, seconds=60)
+    eventually(lambda: jobs.get(job.id).sent > sent + 15, seconds=60)
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0
     stopped = jobs.get(job.id)

@@ -131,7 +131,7 @@ def test_a_temporary_error_is_retried_after_the_time_of_retry_after(receiver, ta
 
 
 def test_an_answer_that_never_ends_times_out(receiver, target, job, monkeypatch):
-    monkeypatch.setattr(guarded_http, "SECONDS", 0.3)
+    monkeypatch.setattr(guarded_http, "SECONDS", 2.0)
     receiver.stalls = True
 
     with pytest.raises(TargetUnavailable, match="does not answer"):

@@ -57,8 +57,11 @@ def client(program: str, *arguments: str | Path) -> None:
 
 def rename(admin: psycopg.Connection, old: str, new: str) -> None:
     """Give a database another name; its connections end, as when a cluster is renamed."""
+    allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    admin.execute(allow.format(sql.Identifier(old), sql.SQL("false")))  # or the API connects before it has the name
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (old,))
     admin.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(old), sql.Identifier(new)))
+    admin.execute(allow.format(sql.Identifier(new), sql.SQL("true")))
 
 
 def send(api: Api, *ids: str) -> list[str]:

@@ -29,7 +29,7 @@ def test_the_wait_ends_when_the_server_can_be_reached():
     server = threading.Timer(0.5, serve)
     server.start()
     assert await_route(f"postgresql://helios@{HOST}:{port}/helios", seconds=10)
-    assert opened.is_set()
+    assert opened.wait(10)
     server.join()
 
 

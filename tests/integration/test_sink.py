@@ -18,7 +18,7 @@ from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import aws_key, eventbridge
 from tests.support.waiting import eventually
 
-END_SECONDS = 20
+END_SECONDS = 60
 
 # The sink commits its offset after Kafka has acknowledged the events: this one is killed before the commit.
 KILLED_BEFORE_THE_COMMIT = """
@@ -68,7 +68,7 @@ def test_a_sink_killed_before_its_commit_sends_the_events_again_and_continues(ap
         with outbox.offset("kafka") as offset:
             return offset.position == 6
 
-    eventually(done)
+    eventually(done, seconds=END_SECONDS)
     sent = Counter(message.headers["ce_id"] for message in kafka.messages(topic, 11))
     assert sent == Counter("01234" * 2 + "5")
     restarted.send_signal(signal.SIGTERM)
@@ -80,7 +80,7 @@ def test_an_idle_sink_reports_that_it_runs(sink, database_url, pool):
     runs = follows(database_url, KAFKA)
     assert not runs()
     sink("-m", "helios", "sink")
-    eventually(runs)
+    eventually(runs, seconds=END_SECONDS)
 
 
 def test_parked_events_are_sent_again_by_the_option_parked(api, sink, kafka, topic, pool, records):

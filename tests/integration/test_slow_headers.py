@@ -14,10 +14,10 @@ from helios.processes.ports import HOST
 from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import eventbridge
 
-SECONDS = 0.3
+SECONDS = 1.0
 """The limit in these tests."""
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 30
 
 
 async def application(scope, receive, send) -> None:

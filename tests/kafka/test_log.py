@@ -10,7 +10,7 @@ from helios.adapters import kafka_topics
 from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLog
 from helios.errors import HeliosError, Retryable
 from helios.messages import Heartbeat, decode_delivery, topics
-from tests.fixtures.apache_kafka import Topic, key
+from tests.fixtures.apache_kafka import Topic, key, persistently
 from tests.support.deliveries import NOON
 
 
@@ -31,10 +31,12 @@ def log_topics(apache_kafka, topic_name, monkeypatch, capsys):
 def test_topics_have_the_configuration_that_they_need(apache_kafka, log_topics):
     client = AdminClient({"bootstrap.servers": apache_kafka.brokers})
     wanted = {ConfigResource(ResourceType.TOPIC, name): name for name in log_topics}
-    configs = {
-        wanted[resource]: {name: entry.value for name, entry in future.result(30).items()}
-        for resource, future in client.describe_configs(list(wanted)).items()
-    }
+    configs = persistently(  # a broker may not know a new topic yet
+        lambda: {
+            wanted[resource]: {name: entry.value for name, entry in future.result(30).items()}
+            for resource, future in client.describe_configs(list(wanted)).items()
+        }
+    )
     for name, config in kafka_topics.configuration(log_topics, replicas=3, retention_days=7).items():
         assert {setting: configs[name][setting] for setting in config} == config
     assert {configs[name]["cleanup.policy"] for name in (log_topics.verdicts, log_topics.counts)} == {"compact"}

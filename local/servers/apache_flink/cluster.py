@@ -20,7 +20,7 @@ from local.servers.apache_flink.environment import Environment, install
 
 START_SECONDS: Final = 240
 _STOP_SECONDS: Final = 10
-_REQUEST_SECONDS: Final = 5
+_REQUEST_SECONDS: Final = 30
 
 MEGABYTES: Final = {
     "jobmanager": 320,

@@ -186,9 +186,11 @@ class Process:
     def pause(self) -> None:
         """Freeze the service and its children (SIGSTOP): a service that hangs, for fault tests."""
         for pid in (self.pid, *reaper.descendants(self.pid)):
-            os.kill(pid, signal.SIGSTOP)
+            with contextlib.suppress(ProcessLookupError):  # it has ended in the meantime
+                os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo ``pause``."""
         for pid in (*reaper.descendants(self.pid), self.pid):
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
