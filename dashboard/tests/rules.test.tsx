@@ -121,7 +121,7 @@ test("a viewer does not overwrite what another person saved meanwhile, and may b
 
   expect(await screen.findByText(/lee has saved version 1/)).toBeVisible();
   const base = await screen.findByRole("button", { name: "Base my text on version 1" });
-  expect(screen.getByRole("group", { name: "Difference" })).toHaveTextContent("Removed: grace_seconds = 30");
+  expect(screen.getByRole("region", { name: "Difference" })).toHaveTextContent("Removed: grace_seconds = 30");
   expect(area).toHaveValue(EDITED);
   await user.click(base);
   await user.click(button("Save draft"));

@@ -4,6 +4,7 @@ import { count, localMinute, minuteOfDay } from "@/lib/format";
 import { cx } from "@/ui/class-names";
 import { Notice } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
+import { Scrolling } from "@/ui/scrolling";
 import { Segments } from "@/ui/segments";
 import { SourceBadge } from "@/ui/source-mark";
 
@@ -29,17 +30,19 @@ export default function Balances(): ReactNode {
       title="Published and arrived"
       aside={<Segments label="Show" value={shown} choices={CHOICES} onChange={setShown} />}
     >
-      <div className="max-h-80 overflow-auto px-4 pb-3 sm:px-5">
-        {error && !data ? (
-          <Notice tone="bad" title="Could not load the balances" onRetry={() => void refetch()}>
-            {error.message}
-          </Notice>
-        ) : data?.length === 0 ? (
-          <Notice title="No event is missing">Everything that producers say they have published has arrived.</Notice>
-        ) : (
-          data && <Table rows={data} />
-        )}
-      </div>
+      {error && !data ? (
+        <Notice tone="bad" title="Could not load the balances" onRetry={() => void refetch()}>
+          {error.message}
+        </Notice>
+      ) : data?.length === 0 ? (
+        <Notice title="No event is missing">Everything that producers say they have published has arrived.</Notice>
+      ) : (
+        data && (
+          <Scrolling label="Balances" className="max-h-80 px-4 pb-3 sm:px-5">
+            <Table rows={data} />
+          </Scrolling>
+        )
+      )}
     </Panel>
   );
 }

@@ -6,6 +6,7 @@ import { partsOf } from "@/lib/flows";
 import { span, timeOfDay } from "@/lib/format";
 import { toEvent } from "@/state/address";
 import { cx } from "@/ui/class-names";
+import { Scrolling } from "@/ui/scrolling";
 import { SourceBadge } from "@/ui/source-mark";
 import { Link } from "@/ui/link";
 
@@ -13,14 +14,7 @@ import { Link } from "@/ui/link";
 export function Comparison({ instance: { legs, issues } }: { instance: FlowInstanceDetails }): ReactNode {
   const fields = [...new Set(legs.flatMap((leg) => Object.keys(leg.fields)))].sort();
   return (
-    <div
-      role="region"
-      aria-label="Leg comparison"
-      // A narrow screen scrolls the table, so the keyboard must be able to focus it.
-      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
-      tabIndex={0}
-      className="overflow-x-auto pb-3 focus-visible:-outline-offset-2"
-    >
+    <Scrolling label="Leg comparison" className="pb-3">
       <table className="w-full min-w-max text-left text-[13px]">
         <thead>
           <tr>
@@ -64,7 +58,7 @@ export function Comparison({ instance: { legs, issues } }: { instance: FlowInsta
           </Row>
         </tbody>
       </table>
-    </div>
+    </Scrolling>
   );
 }
 

@@ -5,6 +5,7 @@ import { apiUrl, get, type Schemas } from "@/api/http";
 import { age, count } from "@/lib/format";
 import { Notice } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
+import { Scrolling } from "@/ui/scrolling";
 
 const REFRESH_MS = 30_000;
 const NOBODY = "nobody";
@@ -22,15 +23,15 @@ export function WorkloadPanel({ flow }: { flow: string | null }): ReactNode {
   if (rows.length === 0 && !error) return null;
   return (
     <Panel title="Unresolved problems" aside={<Overdue rows={rows} />}>
-      <div className="overflow-x-auto px-4 pb-3 sm:px-5">
-        {error && !data ? (
-          <Notice tone="bad" title="Could not load the unresolved problems" onRetry={() => void refetch()}>
-            {error.message}
-          </Notice>
-        ) : (
+      {error && !data ? (
+        <Notice tone="bad" title="Could not load the unresolved problems" onRetry={() => void refetch()}>
+          {error.message}
+        </Notice>
+      ) : (
+        <Scrolling label="Workload" className="px-4 pb-3 sm:px-5">
           <Table rows={rows} />
-        )}
-      </div>
+        </Scrolling>
+      )}
     </Panel>
   );
 }

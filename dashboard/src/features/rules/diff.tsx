@@ -2,6 +2,7 @@ import { useMemo, type ReactNode } from "react";
 
 import { diffOf, type DiffLine } from "@/lib/diff";
 import { cx } from "@/ui/class-names";
+import { Scrolling } from "@/ui/scrolling";
 
 const MARKS: Record<DiffLine["kind"], string> = { same: " ", removed: "-", added: "+" };
 const NAMES: Record<DiffLine["kind"], string> = { same: "", removed: "Removed: ", added: "Added: " };
@@ -16,9 +17,7 @@ export function Diff({ before, after }: { before: string; after: string }): Reac
   const lines = useMemo(() => diffOf(before, after), [before, after]);
   if (lines.every(({ kind }) => kind === "same")) return <p className="text-soft">The texts are the same.</p>;
   return (
-    // A region that scrolls must be reachable with the keyboard.
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
-    <div role="group" aria-label="Difference" tabIndex={0} className="max-h-80 overflow-auto rounded-lg border border-line">
+    <Scrolling label="Difference" className="max-h-80 rounded-lg border border-line">
       <ol className="w-max min-w-full font-mono text-xs leading-5">
         {lines.map(({ kind, text }, number) => (
           <li key={number} className={cx("px-3 whitespace-pre", COLORS[kind])}>
@@ -28,6 +27,6 @@ export function Diff({ before, after }: { before: string; after: string }): Reac
           </li>
         ))}
       </ol>
-    </div>
+    </Scrolling>
   );
 }

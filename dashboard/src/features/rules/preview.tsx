@@ -4,6 +4,7 @@ import { count, plural } from "@/lib/format";
 import { toFlowInstance } from "@/state/address";
 import { Link } from "@/ui/link";
 import { Moment } from "@/ui/moment";
+import { Scrolling } from "@/ui/scrolling";
 import { StatusBadge } from "@/ui/status-badge";
 
 import type { FlowPreview } from "./api";
@@ -18,7 +19,7 @@ export function Preview({ preview }: { preview: FlowPreview }): ReactNode {
       {changes.length === 0 ? (
         <p className="font-semibold">No verdict of the compared orders would change.</p>
       ) : (
-        <div className="overflow-x-auto">
+        <Scrolling label="Changes">
           <table className="w-full text-left">
             <caption className="sr-only">Orders whose verdict would change</caption>
             <thead className="text-xs text-faint">
@@ -44,7 +45,7 @@ export function Preview({ preview }: { preview: FlowPreview }): ReactNode {
               ))}
             </tbody>
           </table>
-        </div>
+        </Scrolling>
       )}
       <Coverage preview={preview} />
       {examples.length > 0 && (
