@@ -36,7 +36,7 @@ def test_the_probe_changes_no_table(pool, admin, direct_url):
     with psycopg.connect(direct_url, autocommit=True) as connection:
 
         def counted() -> object:
-            """The changes until now. A process of Postgres reports its own once a second, or on request."""
+            """The changes until now. A process of Postgres reports its own once a second, or on demand."""
             with pool.connection() as probed:
                 probed.execute("SELECT pg_stat_force_next_flush()")
             return connection.execute(changes).fetchone()
