@@ -31,11 +31,15 @@ FLOW_BATCH = 500
 """Instances evaluated in one transaction, for the same reason."""
 
 
+RETENTION_SECONDS = 5.0
+"""The time in which a sweep begins to remove batches of expired rows. The next sweep continues."""
+
+
 NOTIFY_SECONDS = 5.0
 """The time in which a sweep begins to send notifications. The next sweep sends the others."""
 
 
-RECOMPUTE_SECONDS = 20.0
+RECOMPUTE_SECONDS = 15.0
 """The same for a recompute: a sweep runs once a minute, and a platform ends a call of half a minute."""
 RECOVERY_SECONDS = 5.0
 """The time in which a sweep begins to work on recoveries. The next sweep continues."""
@@ -99,7 +103,7 @@ def sweep(
     while batch := store.remove_frames(before=now - FRAME_RETENTION, at_last=now - MAX_FRAME_RETENTION, limit=BATCH):
         frames += batch
     if retention:
-        retention.remove_expired(now)
+        retention.remove_expired(now, seconds=RETENTION_SECONDS)
     if notifications:
         notifications.run(now, seconds=NOTIFY_SECONDS)
     if recompute:
