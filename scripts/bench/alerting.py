@@ -1,4 +1,4 @@
-"""Thousands of orders that one cause breaks: how soon their incident is told, and with how many messages."""
+"""Thousands of orders that one cause breaks: how soon their incident is reported, and with how many messages."""
 
 import time
 import uuid
