@@ -22,6 +22,7 @@ from helios.model.erasure import Selector
 from helios.model.events import EventFilter
 from helios.model.retention import parse
 from helios.normalise import normalise
+from helios.services import retention as services
 from helios.services.dead_letters import replay_dead_letter
 from helios.services.ingest import ingest
 from helios.services.retention import RetentionJob
@@ -180,6 +181,21 @@ def test_rows_are_removed_only_by_their_limit(pool, store, postgres_store):
     with pool.connection() as connection:
         for table in tables_of.values():
             assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+
+
+def test_a_run_removes_rows_as_long_as_its_time_lasts(pool, store, monkeypatch):
+    """There is no maximum of batches: what is removed in a minute may not be less than what is stored in one."""
+    monkeypatch.setattr(services, "BATCH", 10)
+    job = RetentionJob(parse("unarchived_events=7 ids=30 flows=30 dead_letters=30"), store)
+    with pool.connection() as connection:
+        connection.execute(
+            "INSERT INTO event_ids (key, digest, received_at) SELECT gen_random_uuid(), '', %s"
+            " FROM generate_series(1, 1000)",
+            [NOON],
+        )
+
+    assert job.remove_expired(NOW, seconds=0) == 10  # a turn is the least: every topic gets one in each run
+    assert job.remove_expired(NOW) == 990
 
 
 def test_old_counts_become_sums_of_hours_and_days(pool, store, postgres_store):
