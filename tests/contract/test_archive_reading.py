@@ -191,11 +191,13 @@ def test_a_long_search_ends_the_page_and_continues_at_its_cursor(filled, monkeyp
     assert len(events) == len({event.key for event in events}) == 40
 
 
-def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(archived):
+@pytest.fixture
+def view(archived) -> View:
+    """What a caller sees of one order, of which two events were received."""
     reconciler = Reconciler(declaration.load(None))
     store = PostgresStore(archived.pool)
     ingest([order(1), shipment(1)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
-    view = View(
+    return View(
         Sources(
             archived.opened.reader,
             archived.opened.reader,
@@ -208,6 +210,9 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
             PostgresRecoveries(archived.pool),
         )
     )
+
+
+def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(archived, view):
     before = view.flow("order", "ORD-1")
     archived.archive.run(NOW)
     archived.drop(FIRST)
@@ -226,6 +231,37 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
     assert after.status == "incomplete"
     assert [leg.fields for leg in after.legs] == [leg.fields for leg in before.legs]
     assert view.flow("order", "ORD-2") is None
+
+
+def test_the_events_of_an_order_are_found_after_their_identities_were_removed(archived, view):
+    """Its instance is stored for longer. The event that was stored may be a later delivery than the first one."""
+    before = view.flow("order", "ORD-1")
+    assert before is not None
+    with archived.pool.connection() as connection:
+        connection.execute("UPDATE events SET received_at = received_at + interval '1 s' WHERE source = 'azure'")
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM event_ids")
+
+    after = view.flow("order", "ORD-1")
+
+    assert after is not None
+    assert after.rebuilt is msgspec.UNSET
+    assert [(event.key, event.archived) for event in after.events] == [(event.key, True) for event in before.events]
+
+
+def test_the_events_of_an_order_are_found_in_a_restored_day_whose_identities_were_removed_again(archived, view):
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    archived.archive.restore(FIRST, FIRST)
+    before = view.flow("order", "ORD-1")
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM event_ids")
+
+    assert before is not None
+    assert len(before.events) == 2
+    assert view.flow("order", "ORD-1") == before
 
 
 @pytest.fixture

@@ -188,7 +188,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         return self.rules.reconciler
 
     def close(self) -> None:
-        """Close every connection, after a last notification if one is pending."""
+        """Close every connection, after a last notification if one is pending, and the attempts to notify receivers."""
+        if self.notifications:
+            self.notifications.close()
         if self.http_notifier:
             self.http_notifier.close()
         self.dedupe.close()

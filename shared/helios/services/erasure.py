@@ -22,8 +22,8 @@ class Eraser:
     """Erases in all places of one Helios.
 
     Every step can be repeated, and none is needed by a later one: an erasure that was interrupted is complete when the
-    same command has run again. Identities are marked before anything is removed, and messages are erased before the
-    events that name them.
+    same command has run again. Identities are marked before anything is removed. Messages and records of the log are
+    erased before the events that name them, since a repeated erasure does not find a removed event.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Eraser:
             self._store.mark(events)
             keys = self._tombstones.erase(events) if self._tombstones and events else 0
             instances = self._instances(events)
+            records = self._log.erase([event.key for event in events], instances) if self._log else 0
             removed = self._remove(selector, events, instances)
             for file in archived:
                 self._rewrite(turn, file, selector, clock())
-        records = self._log.erase([event.key for event in events], instances) if self._log else 0
         removed |= {"kafka": keys, "log": records, "archive": sum(map(len, archived.values()))}
         receipt = Receipt(
             field=selector.field,

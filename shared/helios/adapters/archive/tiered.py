@@ -4,8 +4,8 @@ This module needs none of the packages of the archive: a process can import them
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from itertools import groupby
 from threading import Lock
@@ -24,9 +24,14 @@ from helios.model.archive import ArchiveFile, FileFilter
 from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.replay import MAX_EXAMPLES, Checkpoint, Matching, ReplayFilter, What
+from helios.model.sources import Source
 
 SEARCH_SECONDS = 5.0
 """How long the search for one page goes back in the archive. The page then ends, and its cursor continues there."""
+
+SPREAD = timedelta(minutes=1)
+"""How much later than the first delivery of an event the stored one may have been received, if several processes ingest
+the event at the same time."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,31 +150,34 @@ class TieredReader(PostgresReader):
         return found[0] if found else None
 
     @on_current_files
-    def find(self, keys: Collection[Key]) -> list[Event]:
+    def find(self, keys: Collection[Key], *, received_at: Mapping[Key, datetime] | None = None) -> list[Event]:
         """The events with these identities that are stored or archived."""
-        events = super().find(keys)
+        events = super().find(keys, received_at=received_at)
         missing = set(keys) - {event.key for event in events}
         if not missing:
             return events
         events += self._find_in_log_files(missing)
         missing -= {event.key for event in events}
         rows = self._all(SELECT_RECEIVED_AT, [keys_as_json(sorted(missing))]) if missing else []
-        for (source, _), group in groupby(
-            sorted(rows, key=lambda row: (row[0], row[3].astimezone(UTC).date())),
-            lambda row: (row[0], row[3].astimezone(UTC).date()),
-        ):
-            places = list(group)
-            first, last = min(row[3] for row in places), max(row[3] for row in places)
+        spans = {key: (at, at + SPREAD) for key, at in (received_at or {}).items() if key in missing}
+        spans |= {(source, producer, id_): (at, at) for source, producer, id_, at in rows}
+
+        def source_and_day(key: Key) -> tuple[Source, date]:
+            return key[0], spans[key][0].astimezone(UTC).date()
+
+        for (source, _), group in groupby(sorted(spans, key=source_and_day), source_and_day):
+            same_day = list(group)
+            first, last = min(spans[key][0] for key in same_day), max(spans[key][1] for key in same_day)
             files = self._manifest.files(
                 FileFilter(source=source, since=first, until=last + timedelta(microseconds=1), only_archived=True)
             )
             if files:
                 identities = Condition(
                     "received_at >= ?::TIMESTAMPTZ AND received_at <= ?::TIMESTAMPTZ"
-                    f" AND (source, producer, id) IN ({', '.join('(?, ?, ?)' for _ in places)})",
-                    [first.isoformat(), last.isoformat(), *(part for row in places for part in row[:3])],
+                    f" AND (source, producer, id) IN ({', '.join('(?, ?, ?)' for _ in same_day)})",
+                    [first.isoformat(), last.isoformat(), *(part for key in same_day for part in key)],
                 )
-                events += self._archive.events(files, [identities], newest_first=False, limit=len(places))
+                events += self._archive.events(files, [identities], newest_first=False, limit=len(same_day))
         return events
 
     def _find_in_log_files(self, keys: Collection[Key]) -> list[Event]:

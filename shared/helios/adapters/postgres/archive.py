@@ -129,6 +129,11 @@ RESTORED_COLUMNS: LiteralString = (
 )
 """The columns of ``hot_events``, in its order."""
 
+# An operator who has dropped the partition may have left its row.
+ADD_RESTORED = """
+INSERT INTO restored_partitions (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET restored_at = excluded.restored_at
+"""
+
 ADD_IDS = """
 INSERT INTO event_ids (key, digest, received_at)
 SELECT event_key(source, producer, id), digest, received_at FROM {}
@@ -229,8 +234,10 @@ class PostgresArchiveTurn:
             archived_at: dict[date, datetime] = dict(
                 self._connection.execute("SELECT day, archived_at FROM archive_days").fetchall()
             )
-        last_day = min(last, now - GRACE - timedelta(days=1)).date()
-        days = [first.date() + timedelta(days=number) for number in range((last_day - first.date()).days + 1)]
+        # The session has the time zone of the role or of the database.
+        first_day = first.astimezone(UTC).date()
+        last_day = min(last, now - GRACE - timedelta(days=1)).astimezone(UTC).date()
+        days = [first_day + timedelta(days=number) for number in range((last_day - first_day).days + 1)]
         return [day for day in days if recheck or _is_pending(day, archived_at.get(day), now)]
 
     def hot_contents(self, day: date) -> dict[Source, Contents]:
@@ -323,7 +330,7 @@ class PostgresArchiveTurn:
             for partition in partitions(connection):
                 if partition.until > begin and (partition.since is None or partition.since < end):
                     raise Rejected(
-                        f"overlaps the partition {partition.name}: its events are in Postgres", field="--day"
+                        f"overlaps the partition {partition.name}: its events are in Postgres", field="--since"
                     )
             connection.execute(
                 sql.SQL("CREATE TABLE {} (LIKE events INCLUDING DEFAULTS INCLUDING INDEXES)").format(table)
@@ -339,7 +346,7 @@ class PostgresArchiveTurn:
                     f"{expected.rows}. Nothing was restored. Run: helios archive verify"
                 )
             connection.execute(sql.SQL(ADD_IDS).format(table))
-            connection.execute("INSERT INTO restored_partitions (name) VALUES (%s)", (name,))
+            connection.execute(ADD_RESTORED, (name,))
             attach(connection, name, begin, end)
         return name
 
