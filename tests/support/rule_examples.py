@@ -43,7 +43,7 @@ def part(
     start: datetime = NOON,
     **data: Any,
 ) -> Delivery:
-    """A delivery of a leg. It was received, and had happened, so many seconds after the start."""
+    """A delivery of a leg. It was received, and had happened, these numbers of seconds after the start."""
     declared = next(each for each in flow.leg if each.name == leg)
     return sent(
         _CHANNELS[declared.source],

@@ -66,6 +66,18 @@ class Recoveries(Protocol):
         """How the names of everything begin that a recovery of this database creates in a cloud."""
 
 
+class Taken(NamedTuple):
+    """What became of deliveries that a place has offered.
+
+    Attributes:
+        matches: which of them are the wanted leg of the instance; the place may remove these.
+        new: how many of them Helios had not stored before.
+    """
+
+    matches: list[bool]
+    new: int
+
+
 class Wanted(NamedTuple):
     """What a place is to bring back.
 
@@ -76,8 +88,7 @@ class Wanted(NamedTuple):
         key: the key of the instance.
         since: the time from which the event may have been published, UTC.
         until: the time up to which it may have been published, UTC.
-        take: ingests those of these deliveries that are the wanted leg of the instance, and returns which are. Once it
-            returns, the place may remove them.
+        take: ingests those of these deliveries that are the wanted leg of the instance and are not stored yet.
     """
 
     name: str
@@ -86,7 +97,7 @@ class Wanted(NamedTuple):
     key: str
     since: datetime
     until: datetime
-    take: Callable[[Sequence[Delivery]], list[bool]]
+    take: Callable[[Sequence[Delivery]], Taken]
 
 
 class Place(Protocol):
