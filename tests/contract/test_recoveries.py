@@ -9,15 +9,18 @@ import pytest
 from msgspec.structs import replace
 
 from helios.adapters.postgres.leases import PostgresLeases
+from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.errors import Rejected, TargetUnavailable
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery
 from helios.model.recoveries import PlaceSearch, RecoveryRequest
+from helios.model.resolutions import InstanceName, ResolutionRequest
 from helios.model.sources import Source
 from helios.ports.recoveries import Taken, Wanted
 from helios.reconciliation.declaration import Flow, RecoveryPolicy
 from helios.reconciliation.leg import Leg
 from helios.services.recoveries import GIVE_UP, LEASE
+from helios.services.resolutions import resolve
 from tests.fakes.places import MemoryPlace
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg, sent
@@ -355,6 +358,34 @@ def test_a_policy_waits_and_tries_each_instance_once(recovering):
     shop.receive(leg("order"), leg("inventory"))
     waits = timedelta(seconds=ORDER.window_seconds + ORDER.grace_seconds).total_seconds()
     assert [shop.run(), shop.run(seconds=waits + 1), shop.run(seconds=60)] == [0, 1, 0]
+
+
+def test_a_policy_reaches_instances_behind_many_that_no_place_can_help(recovering, monkeypatch):
+    monkeypatch.setattr("helios.services.recoveries.EXAMINED", 3)
+    flow = replace(ORDER, recovery=RecoveryPolicy(per_hour=2))
+    place = MemoryPlace(leg("payment", "ORD-1"))
+    shop = recovering(place, flow=flow)
+    shop.receive(leg("order", "ORD-1"), leg("inventory", "ORD-1"))
+    newer = [f"ORD-{n}" for n in range(2, 9)]  # which lack the leg of a cloud without a place
+    shop.receive(*(leg(name, key, after=60) for key in newer for name in ("order", "payment")))
+    assert [shop.run(seconds=1) for _ in range(3)] == [0, 0, 1]
+
+    place.deliveries.append(leg("payment", "ORD-9"))
+    shop.receive(*(leg(name, "ORD-9", after=120) for name in ("order", "inventory")))
+    assert shop.run(seconds=1) == 1
+    assert {shop.last(key).state for key in ("ORD-1", "ORD-9")} == {"recovered"}
+
+
+@pytest.mark.parametrize("step", ["accept", "write_off"])
+def test_a_policy_leaves_instances_alone_that_a_person_has_resolved(recovering, pool, step):
+    shop = recovering(MemoryPlace(leg("payment")), flow=replace(ORDER, recovery=RecoveryPolicy(per_hour=3)))
+    shop.receive(leg("order"), leg("inventory"))
+    resolutions = PostgresResolutions(pool)
+    request = ResolutionRequest(step=step, instances=(InstanceName("order", "ORD-1"),), text="agreed with the bank")
+    action = resolve(request, resolutions=resolutions, flows=["order"], actor="kim", now=AFTER)
+    assert shop.run() == 0
+    resolutions.undo(action.id or 0, actor="kim", now=AFTER)
+    assert shop.run() == 1
 
 
 def test_without_a_policy_nothing_is_brought_back(recovering):

@@ -10,7 +10,7 @@ from helios.model.recoveries import PlaceSearch, Recovery, RecoveryRequest
 from helios.model.sources import Source
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.leg import Leg
-from helios.reconciliation.record import FlowKey
+from helios.reconciliation.record import FlowKey, FlowRecord
 
 
 class Recoveries(Protocol):
@@ -52,13 +52,16 @@ class Recoveries(Protocol):
     def automatic_since(self, flow: str, since: datetime) -> int:
         """How many recoveries the policy of a flow has started since then."""
 
-    def untried(self, flow: str, *, opened_by: datetime, opened_after: datetime, limit: int) -> list[FlowKey]:
+    def untried(
+        self, flow: str, *, opened_by: datetime, opened_after: datetime, before: FlowRecord | None, limit: int
+    ) -> list[FlowRecord]:
         """Incomplete instances without any recovery, the last opened first.
 
         Args:
             flow: the flow.
             opened_by: only instances that opened at this time or earlier: their deadline has passed for long enough.
             opened_after: only instances that opened later.
+            before: only instances that follow this one in the order; None: from the beginning.
             limit: the most instances.
         """
 

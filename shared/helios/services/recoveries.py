@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -26,7 +27,7 @@ from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceExtractor
 from helios.reconciliation.leg import Leg
-from helios.reconciliation.record import to_instance
+from helios.reconciliation.record import FlowRecord, to_instance
 from helios.services.diagnosis import how_to_know, missing_legs, published_since, refusals
 from helios.services.ingest import Ingest
 from helios.sources.registry import CLOUDS, Sources
@@ -53,6 +54,9 @@ CLEAN_SECONDS: Final = 60.0
 
 MAX_AUTOMATIC_AGE: Final = timedelta(days=1)
 """A policy leaves instances alone that opened earlier."""
+
+EXAMINED: Final = 500
+"""The most instances that one run examines for the policy of a flow."""
 
 POLICY: Final = "policy of the flow "
 """How the actor begins of a recovery that a policy has started."""
@@ -123,6 +127,7 @@ class RecoveryJob:
         self._start = RecoveryStarter(recoveries, flows, evaluators, places)
         self._sources = sources
         self._clean_at = -math.inf
+        self._examined: dict[str, FlowRecord] = {}  # by flow, where the next run of its policy continues
 
     def run(self, now: datetime, *, seconds: float = math.inf) -> int:
         """Start what policies ask for, work on the recoveries that are due, and return how many have ended.
@@ -179,20 +184,29 @@ class RecoveryJob:
         if allowed <= 0:
             return
         waited = timedelta(seconds=flow.window_seconds + flow.grace_seconds + policy.after_seconds)
-        keys = self._recoveries.untried(
-            flow.name, opened_by=now - waited, opened_after=now - MAX_AUTOMATIC_AGE, limit=allowed
+        records = self._recoveries.untried(
+            flow.name,
+            opened_by=now - waited,
+            opened_after=now - MAX_AUTOMATIC_AGE,
+            before=self._examined.pop(flow.name, None),
+            limit=EXAMINED,
         )
         evaluator = self._evaluators[flow.name]
-        for name, key in keys:
-            record = self._flows.flow((name, key))
-            for leg in missing_legs(flow, to_instance(evaluator, record)) if record else []:
+        for record in records:
+            if record.resolved:
+                continue  # a person has accepted it as it is, or written it off
+            for leg in missing_legs(flow, to_instance(evaluator, record)):
                 if allowed <= 0:
                     return
                 if not places_of(leg, self._places):
                     continue
-                request = RecoveryRequest(flow=name, key=key, leg=leg.name)
-                if self._start(request, actor=f"{POLICY}{name}", now=now, is_automatic=True):
-                    allowed -= 1
+                request = RecoveryRequest(flow=flow.name, key=record.key, leg=leg.name)
+                with suppress(Rejected):  # it has arrived meanwhile, or its instance was removed
+                    started = self._start(request, actor=f"{POLICY}{flow.name}", now=now, is_automatic=True)
+                    allowed -= started is not None
+        if len(records) == EXAMINED:
+            # None of these may have a place, and then they come again. The next run examines those that follow.
+            self._examined[flow.name] = records[-1]
 
     def _advance(self, recovery: Recovery, now: datetime) -> bool:
         """Work on a recovery, and return whether it has ended."""
