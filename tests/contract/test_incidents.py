@@ -28,7 +28,7 @@ from helios.services.incidents import CALM, MAX_REASONS, QUIET, STUCK, IncidentJ
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.resolutions import resolve
-from helios.services.sweep import expire_flows
+from helios.services.sweep import expire_flows, sweep
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
 
@@ -334,6 +334,22 @@ def test_decisions_beside_ingest_lose_no_count(world):
     world.run(at)
 
     assert world.counted() == world.needing()
+
+
+def test_a_sweep_wakes_the_relay_for_the_incidents_that_it_opens_and_resolves(world):
+    """The process that sweeps may know no receivers."""
+    wakes: list[int] = []
+
+    class Relay:
+        def notify(self) -> None:
+            wakes.append(len(world.all()))
+
+    world.ingest(*incomplete("ORD-1"))
+    at = world.expire()
+    for now in (at, at + timedelta(seconds=1), at + QUIET):
+        sweep(now, store=world.store, reconciler=None, notifier=Relay(), incidents=world.job)
+
+    assert wakes == [1, 1]
 
 
 def test_two_jobs_at_once_open_one_incident(world):

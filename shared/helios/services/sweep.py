@@ -79,7 +79,7 @@ def sweep(
         now: decides which deadlines and retention periods have passed.
         store: holds the instances and the frames.
         reconciler: evaluates the instances; None: another engine does.
-        notifier: notified of new frames; None: the relay finds the frames at its next turn.
+        notifier: notified of new frames and of incidents; None: the relay finds the frames at its next turn.
         outbox: gives the frames their positions, without which they are not removed; None: another process does.
         balances: counts what arrived of what manifests declare; None: another process does.
         incidents: opens and resolves incidents; None: another process does.
@@ -97,8 +97,8 @@ def sweep(
         outbox.number()
     if balances:
         balances.run(now)
-    if incidents:
-        incidents.run(now)
+    if incidents and incidents.run(now):
+        notify_best_effort(notifier)  # the relay notifies the receivers, which this process may not know
     frames = 0
     while batch := store.remove_frames(before=now - FRAME_RETENTION, at_last=now - MAX_FRAME_RETENTION, limit=BATCH):
         frames += batch
