@@ -1,5 +1,6 @@
 """The archive holds what Postgres held, byte for byte; a check finds what changed; a restore brings it back."""
 
+import json
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +10,18 @@ import pytest
 from obstore.store import MemoryStore
 from psycopg import sql
 
+from helios.adapters.archive import parquet
 from helios.adapters.archive.parquet import DuckDb
 from helios.adapters.postgres.archive import not_archived
 from helios.adapters.postgres.retention import PostgresRetention
 from helios.errors import Rejected, Retryable
 from helios.model.archive import Contents, FileFilter, contents, total
-from helios.model.events import EventFilter
+from helios.model.erasure import Selector
+from helios.model.events import Delivery, EventFilter
 from helios.model.retention import Retention
 from helios.services.retention import RetentionJob
 from tests.support.archive import FIRST, NOW, days, fill, midnight, open_database, order
+from tests.support.envelopes import eventbridge_event
 
 ALL = FileFilter()
 
@@ -83,6 +87,32 @@ def test_a_file_has_every_column_byte_for_byte(archived):
     assert len(before) == 40
     assert "10.50" in before[0][0]
     assert archived.rows() == before
+
+
+def test_large_events_make_small_row_groups(archived, monkeypatch, tmp_path):
+    """DuckDB has a row group in memory: 122,880 events of 10 KB do not fit, and their day could not be archived."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 3_000_000)
+    archived.ingest(*(large(number) for number in range(2500)))
+
+    assert archived.archive.run(NOW).rows == 2500
+    (file,) = archived.archive.manifest.files(ALL)
+    assert row_groups(location(archived, file)) == [2048, 452]
+    (folder := tmp_path / "rewritten").mkdir()
+    (rewritten,) = archived.opened.files.rewrite(file, Selector("order_id", "ORD-7"), folder)
+    assert row_groups(rewritten.location) == [2048, 451]
+
+
+def large(number):
+    """An event with a payload of 1 KB."""
+    event = eventbridge_event(f"large-{number}", detail={"order_id": f"ORD-{number}", "note": "x" * 1000})
+    received_at = midnight(FIRST) + timedelta(seconds=number)
+    return Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=received_at)
+
+
+def row_groups(file: Path) -> list[int]:
+    """The number of rows in each row group of a file."""
+    groups = f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata('{file}') ORDER BY row_group_id"
+    return [rows for _, rows in duckdb.sql(groups).fetchall()]
 
 
 def test_events_stored_after_the_copy_are_added_as_another_file(archived):
