@@ -12,7 +12,7 @@ from helios.services.flow_preview import PreviewSources, preview_flow
 from helios.services.rules import Rules
 
 PREVIEW_SECONDS: Final = 3.5
-"""The time in which a preview reads and evaluates. What it has begun takes up to a second more on a busy machine."""
+"""The time in which a preview evaluates. The counts and the sample have no limit of time but that of a statement."""
 
 
 class FlowEditor:
