@@ -177,6 +177,7 @@ def projection(services: Services) -> OpenProjection:
         Projector(
             names,
             store=services.store,
+            log=services.log_edge.log,
             notifier=services.notifier,
             stores_events=settings.event_store == "postgres",
         ),
