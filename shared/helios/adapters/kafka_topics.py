@@ -17,6 +17,10 @@ MAX_MESSAGE_BYTES: Final = int(DEFAULTS["message.max.bytes"])
 
 _ALWAYS: Final = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 
+_BROKERS_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+"""The time of the deliveries is that of the brokers: the deadlines of all orders pass with it. By the time of a client,
+a clock that is ahead would let them pass too early."""
+
 
 def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapping[str, Mapping[str, str]]:
     """The settings of each topic (Apache Kafka, "Topic Configs").
@@ -31,7 +35,7 @@ def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapp
     # A record that was replaced, or erased, is removed at last by then.
     compacted = _ALWAYS | {"cleanup.policy": "compact", "max.compaction.lag.ms": lag}
     timed = _ALWAYS | {"cleanup.policy": "delete", "retention.ms": lag}
-    kinds = (timed, timed, compacted, compacted, timed)
+    kinds = (timed | _BROKERS_TIME, timed, compacted, compacted, timed)
     return {name: kind | durable for name, kind in zip(topics, kinds, strict=True)}
 
 
