@@ -47,7 +47,7 @@ be divided by most numbers of tasks."""
 
 TRANSACTION_TIMEOUT_MS = 900_000
 """How long Kafka waits for the end of a transaction. If the job is down for longer, between a checkpoint and the commit
-of its transactions, these are lost. The brokers' ``transaction.max.timeout.ms`` is the maximum, by default this value."""
+of its transactions, these are lost. At most the brokers' ``transaction.max.timeout.ms``, by default this value."""
 
 
 class Log(NamedTuple):
