@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from helios.adapters.archive.reader import ArchiveReader
-from helios.adapters.archive.tiered import OpenedOnFirstRead
+from helios.adapters.archive.tiered import OpenedOnFirstRead, read_consistently
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.balances import PostgresBalances
 from helios.adapters.postgres.incidents import PostgresIncidents
+from helios.adapters.postgres.partitions import attach
 from helios.adapters.postgres.recoveries import PostgresRecoveries
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.stream import PostgresOutbox
@@ -24,7 +25,7 @@ from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.views import Sources, View
-from tests.support.archive import FIRST, NOW, days, fill, midnight, order, shipment
+from tests.support.archive import FIRST, NOW, change_at_first_listing, days, fill, midnight, order, shipment
 
 FILTERS = {
     "all": EventFilter(),
@@ -162,6 +163,48 @@ def test_events_received_at_the_same_time_are_paged_completely(archived):
     archived.drop(FIRST)
 
     assert [without_mark(event) for event in pages(archived.opened.reader, EventFilter(), 3)] == before
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("change", ["drop", "restore"])
+def test_a_read_has_each_event_once_while_a_day_is_dropped_or_restored(filled, change, before):
+    reader, jobs, last = filled.opened.reader, filled.opened.jobs, days(4)[3]
+    keys = {event.key for event in reader.events(EventFilter(), after=None, limit=500).items}
+    assert len(keys) == 80
+    filled.drop(FIRST)  # or no read of identities needs the archive
+    reads = {
+        "pages": lambda: [event.key for event in reader.events(EventFilter(), after=None, limit=500).items],
+        "identities": lambda: [event.key for event in reader.find(keys)],
+        "a job": lambda: [event.key for event in jobs.events(ReplayFilter(), after=None, limit=500)],
+        "a count": lambda: list(range(jobs.matching("events", ReplayFilter()).matching)),
+    }
+    for name, read in reads.items():
+        if change == "restore":
+            filled.drop(last)
+        changes = {"drop": lambda: filled.drop(last), "restore": lambda: filled.archive.restore(last, last)}
+
+        with change_at_first_listing(changes[change], before=before):
+            found = read()
+
+        assert (len(found), len(set(found))) == (80, 80), name
+        if change == "drop":
+            filled.archive.restore(last, last)
+        restored = f"events_restored_{last:%Y%m%d}_{last + timedelta(days=1):%Y%m%d}"
+        with filled.pool.connection() as connection:
+            connection.execute(f"ALTER TABLE {restored} RENAME TO events_{last:%Y%m%d}")
+
+
+def test_a_read_ends_while_partitions_change_all_the_time(filled):
+    """The caller repeats it: an answer with events twice or without some would not be noticed."""
+    name = f"events_{FIRST:%Y%m%d}"
+
+    def attach_again():
+        with filled.pool.connection() as connection:
+            connection.execute(f"ALTER TABLE events DETACH PARTITION {name}")
+            attach(connection, name, midnight(FIRST), midnight(days(2)[1]))
+
+    with pytest.raises(Retryable, match="partitions of Postgres changed"):
+        read_consistently(filled.archive.manifest, attach_again)
 
 
 def test_a_restored_day_is_read_from_postgres_again(filled):

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from itertools import groupby
 from threading import Lock
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool
@@ -25,6 +25,7 @@ from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.replay import MAX_EXAMPLES, Checkpoint, Matching, ReplayFilter, What
 from helios.model.sources import Source
+from helios.ports.archive import Manifest
 
 SEARCH_SECONDS = 5.0
 """How long the search for one page goes back in the archive. The page then ends, and its cursor continues there."""
@@ -32,6 +33,9 @@ SEARCH_SECONDS = 5.0
 SPREAD = timedelta(minutes=1)
 """How much later than the first delivery of an event the stored one may have been received, if several processes ingest
 the event at the same time."""
+
+ATTEMPTS = 3
+"""How often a read begins while files or partitions change."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,15 +75,41 @@ class FileReplaced(Retryable):
     """A file of the archive was replaced while it was read: by an erasure, or by a larger file."""
 
 
-def on_current_files(read: Callable[P, T]) -> Callable[P, T]:
-    """The same read, which begins again once if a file was replaced meanwhile: the manifest then names another."""
+def read_consistently(manifest: Manifest, read: Callable[[], T]) -> T:
+    """What a read of Postgres and of the archive gives, with each event once.
+
+    It begins again if a file was replaced meanwhile, since the manifest then names another, or if a partition was
+    dropped, restored or attached: its events may have been read twice, or not at all.
+
+    Raises:
+        Retryable: one of the tiers can't be read, or they go on changing.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        before = manifest.partitions()
+        try:
+            answer = read()
+        except FileReplaced:
+            if attempt == ATTEMPTS:
+                raise
+            continue
+        if manifest.partitions() == before:
+            return answer
+    raise Retryable("Archive: the partitions of Postgres changed during each of several reads. Repeat the read.")
+
+
+class _ReadsBothTiers(Protocol):
+    _manifest: PostgresManifest
+
+
+Self_ = TypeVar("Self_", bound=_ReadsBothTiers)
+
+
+def consistent(read: Callable[Concatenate[Self_, P], T]) -> Callable[Concatenate[Self_, P], T]:
+    """The same method, which reads as ``read_consistently``."""
 
     @wraps(read)
-    def reading(*arguments: P.args, **options: P.kwargs) -> T:
-        try:
-            return read(*arguments, **options)
-        except FileReplaced:
-            return read(*arguments, **options)
+    def reading(self: Self_, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return read_consistently(self._manifest, lambda: read(self, *arguments, **options))
 
     return reading
 
@@ -123,7 +153,7 @@ class TieredReader(PostgresReader):
         self._manifest = manifest
         self._archive = archive
 
-    @on_current_files
+    @consistent
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """A page of events, the newest ``received_at`` first."""
         page = super().events(where, after=after, limit=limit)
@@ -149,9 +179,15 @@ class TieredReader(PostgresReader):
         found = self.find([key])
         return found[0] if found else None
 
-    @on_current_files
     def find(self, keys: Collection[Key], *, received_at: Mapping[Key, datetime] | None = None) -> list[Event]:
         """The events with these identities that are stored or archived."""
+        events = super().find(keys, received_at=received_at)
+        missing = set(keys) - {event.key for event in events}
+        return events + self._find_in_both(missing, received_at) if missing else events
+
+    @consistent
+    def _find_in_both(self, keys: Collection[Key], received_at: Mapping[Key, datetime] | None) -> list[Event]:
+        """The same, also of events that a restore has brought to Postgres meanwhile."""
         events = super().find(keys, received_at=received_at)
         missing = set(keys) - {event.key for event in events}
         if not missing:
@@ -219,7 +255,7 @@ class TieredReplayJobs(PostgresReplayJobs):
         self._manifest = manifest
         self._archive = archive
 
-    @on_current_files
+    @consistent
     def matching(self, what: What, where: ReplayFilter) -> Matching:
         """The number, period and examples of what a job would send now."""
         hot = super().matching(what, where)
@@ -237,7 +273,7 @@ class TieredReplayJobs(PostgresReplayJobs):
             examples=[f"{event.source}/{event.id}" for event in self.events(where, after=None, limit=MAX_EXAMPLES)],
         )
 
-    @on_current_files
+    @consistent
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
         """The next events of a job after its checkpoint, the first received first."""
         hot = super().events(where, after=after, limit=limit)

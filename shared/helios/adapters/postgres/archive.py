@@ -23,7 +23,7 @@ from helios.model.sources import Source
 from helios.ports.log import Partition, Progress
 
 LEASE = "archive"
-"""The lease of the process that changes the archive."""
+"""The lease of the process that changes the archive, or drops a partition."""
 
 GRACE = timedelta(hours=1)
 """How long after its end a day is archived: a batch in progress may still store events of that day."""
@@ -122,6 +122,11 @@ SELECT {_FILE_COLUMNS} FROM archive_files JOIN small USING (source, day)
 WHERE from_log AND bytes < %(bytes_below)s AND {READABLE} ORDER BY path
 """  # noqa: S608 - only constants are filled in
 
+# A partition that is detached and attached again has another row, with another xmin.
+SELECT_ATTACHED = """
+SELECT inhrelid::bigint, xmin::text FROM pg_inherits WHERE inhparent = 'events'::regclass AND NOT inhdetachpending
+"""
+
 SUCCEED = "UPDATE archive_progress SET succeeded_at = greatest(succeeded_at, %s)"
 
 RESTORED_COLUMNS: LiteralString = (
@@ -199,6 +204,10 @@ class PostgresManifest(Query):
         filtered, values = conjunction([(READABLE, []), *_conditions(where)])
         query: LiteralString = f"SELECT {_FILE_COLUMNS} FROM archive_files {filtered} ORDER BY day, source, path"  # noqa: S608 - the same
         return [_file(row) for row in self._all(query, values)]
+
+    def partitions(self) -> frozenset[tuple[int, str]]:
+        """The partitions of Postgres, and which transaction has attached each."""
+        return frozenset((relation, transaction) for relation, transaction in self._all(SELECT_ATTACHED, []))
 
     @contextmanager
     def turn(self, *, patience_seconds: float = 0) -> Iterator["PostgresArchiveTurn | None"]:
