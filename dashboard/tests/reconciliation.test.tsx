@@ -345,3 +345,17 @@ test("unresolved problems are counted by person and age", async () => {
   ]);
   expect(panel).toHaveTextContent("1,200 overdue");
 });
+
+test("the orders of one person are listed", async () => {
+  const resolution = { state: "unresolved", assignee: "lee", reason: null, version: null, changed_at: "2026-01-02T03:04:00Z", changed_by: "me" } as const;
+  server.workload = [{ flow: "order", older_than_seconds: 0, assignee: "lee", instances: 1, overdue: 0 }];
+  server.flows = [mismatched("ORD-1"), { ...mismatched("ORD-2"), resolution }];
+  await visit();
+  await order("ORD-1");
+  await user.selectOptions(await screen.findByLabelText("Assigned to"), "lee");
+
+  await waitFor(() => {
+    expect(orders()).toEqual(["order/ORD-2"]);
+  });
+  expect(location.search).toContain("assignee=lee");
+});

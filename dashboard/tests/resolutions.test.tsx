@@ -67,7 +67,9 @@ test("an order is assigned to a person", async () => {
 });
 
 test("all orders that match the filter are resolved in one step", async () => {
-  await visit("?view=reconciliation&show=mismatched&issue=mismatch&resolution=unresolved");
+  const resolution = { state: "unresolved", assignee: "lee", reason: null, version: null, changed_at: "2026-01-02T03:04:00Z", changed_by: "me" } as const;
+  for (const flow of server.flows) flow.resolution = resolution;
+  await visit("?view=reconciliation&show=mismatched&issue=mismatch&resolution=unresolved&assignee=lee");
   await user.click(await screen.findByRole("button", { name: "Resolve" }));
   const dialog = await screen.findByRole("dialog", { name: "Resolve orders" });
   expect(await within(dialog).findByText(/concerns all 2 orders/)).toBeVisible();
@@ -79,7 +81,7 @@ test("all orders that match the filter are resolved in one step", async () => {
   expect(server.resolutions.requests[0]).toMatchObject({
     step: "write_off",
     instances: null,
-    filter: { status: ["mismatched"], issue: ["mismatch"], resolution: ["unresolved"], until: null },
+    filter: { status: ["mismatched"], issue: ["mismatch"], resolution: ["unresolved"], assignee: "lee", until: null },
   });
 });
 

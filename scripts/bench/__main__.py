@@ -10,6 +10,7 @@ from rich.console import Console
 
 from local.stack.config import REPOSITORY
 from scripts.bench import (
+    alerting,
     archive,
     clouds,
     costs,
@@ -57,6 +58,7 @@ MEASURES: dict[str, Callable[..., list[Table]]] = {
     "flink": flink.measure,
     "recoveries": recoveries.measure,
     "resolutions": resolving.measure,
+    "incidents": alerting.measure,
 }
 
 SIZED = {"archive", "drops", "flink", "retention"}

@@ -68,6 +68,9 @@ FROM (
 """One event of each order of a day, in the order of receipt, in which one thread writes them. The columns are those of
 the archive, since the format writes what the query gives."""
 
+PAYLOAD_BYTES = 140
+"""The size of their payloads."""
+
 
 class Pages(NamedTuple):
     """The pages of some orders.
@@ -151,7 +154,7 @@ def _fill(archive: OpenArchive, days: int, orders: int) -> None:
                 source=CLOUDS[leg], type=TYPES[leg], day=f"{day:%Y%m%d}", start=f"{day} 00:00:00+00", orders=orders
             )
             (place := Path(folder) / f"{day}-{leg}").mkdir()
-            return archive.files.write_query(rows, CLOUDS[leg], day, place)
+            return archive.files.write_query(rows, CLOUDS[leg], day, place, row_bytes=PAYLOAD_BYTES)
 
         every = [(FIRST + timedelta(days=day), leg) for day in range(days) for leg in range(len(TYPES))]
         for done, files in enumerate(threads.map(written, *zip(*every, strict=True)), start=1):

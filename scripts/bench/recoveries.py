@@ -105,7 +105,7 @@ def _row(running: Servers, flows: Path, client: Client, cloud: Lost, number: int
     if cloud.others:
         cloud.others()
     times = [_recover(client, order, LEGS[cloud.leg]) for order in orders]
-    received = cloud.others() if cloud.others else 0
+    received = cloud.others() if cloud.others else "not measured"
     quantiles = (round(1000 * percentile(times, percent)) for percent in (50, 90, 100))
     return (cloud.name, number, *quantiles, client.stats().duplicates - duplicates, received)
 

@@ -14,14 +14,15 @@ from helios.errors import Rejected, Retryable
 from helios.messages import DeliveryMessage, topics
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, Event, Fault
+from helios.model.flow_versions import InForce
 from helios.normalise.redact import Redaction
 from helios.processes.ports import HOST, free_port
 from helios.reconciliation import declaration
-from helios.reconciliation.fold import Fold
 from helios.services.dead_letters import replay_dead_letter
 from helios.services.ingest import ingest
 from helios.services.leadership import PROJECTOR
 from helios.services.reading import Reading, read_message
+from helios.services.rules import Rules
 from helios.sources.registry import CLOUDS
 from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON, eventbridge, eventgrid
@@ -45,12 +46,19 @@ class Log(NamedTuple):
         return [(key, read_message(message, CLOUDS)) for key, message in messages]
 
 
-def open_log(brokers: str, *, seconds: float = 20, redact: str = "", store: MemoryStore | None = None) -> Log:
+def open_log(
+    brokers: str,
+    *,
+    seconds: float = 20,
+    redact: str = "",
+    store: MemoryStore | None = None,
+    rules: Rules | None = None,
+) -> Log:
     prefix = next(prefixes)
     return Log(
         LogEdge(
             log=KafkaLog(brokers, topic=topics(prefix).deliveries, timeout_seconds=seconds),
-            fold=Fold(declaration.load()),
+            rules=rules or Rules(declaration.load(), None),
             redaction=Redaction(redact.split()) if redact else None,
             tracer=None,
             store=store,
@@ -81,6 +89,33 @@ def test_a_batch_is_in_the_log_before_it_is_answered(log, kafka):
     assert readings["ORD-1"].delivery == placed
     assert {type(reading.content) for reading in readings.values()} == {Event, Fault}
     assert {reading.delivery.received_at for reading in readings.values()} == {NOON}
+
+
+class Versions:
+    """Versions of which one comes into force later: the shipped flow with another key."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+
+    def in_force(self) -> InForce:
+        text = declaration.load_text(None)[1].replace('key = "order_id"', 'key = "customer_id"')
+        return InForce(generation=self.generation, texts={"order": text} if self.generation else {})
+
+
+def test_the_key_of_a_message_is_by_the_rules_that_the_process_read_last(kafka):
+    """So deliveries of one instance are in one partition also by rules that people have approved since."""
+    versions = Versions()
+    rules = Rules(declaration.load(), versions)
+    log = open_log(kafka.brokers, rules=rules)
+    placed = eventbridge("1", detail={"order_id": "ORD-1", "customer_id": "CUST-1"})
+    log.edge.ingest([placed])
+    versions.generation = 1
+    log.edge.ingest([placed])
+    rules.refresh()
+    log.edge.ingest([placed])
+    keys = [key for key, _ in log.readings(kafka, 3)]
+    log.edge.close()
+    assert sorted(keys) == ["CUST-1", "ORD-1", "ORD-1"]
 
 
 def test_the_api_answers_accepted_and_stores_nothing_itself(log, kafka):

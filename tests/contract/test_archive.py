@@ -1,5 +1,6 @@
 """The archive holds what Postgres held, byte for byte; a check finds what changed; a restore brings it back."""
 
+import json
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -7,13 +8,20 @@ from pathlib import Path
 import duckdb
 import pytest
 from obstore.store import MemoryStore
+from psycopg import sql
 
+from helios.adapters.archive import parquet
 from helios.adapters.archive.parquet import DuckDb
 from helios.adapters.postgres.archive import not_archived
+from helios.adapters.postgres.retention import PostgresRetention
 from helios.errors import Rejected, Retryable
 from helios.model.archive import Contents, FileFilter, contents, total
-from helios.model.events import EventFilter
-from tests.support.archive import FIRST, NOW, days, fill, open_database, order
+from helios.model.erasure import Selector
+from helios.model.events import Delivery, EventFilter
+from helios.model.retention import Retention
+from helios.services.retention import RetentionJob
+from tests.support.archive import FIRST, NOW, days, fill, midnight, open_database, order
+from tests.support.envelopes import eventbridge_event
 
 ALL = FileFilter()
 
@@ -56,6 +64,18 @@ def test_a_day_is_not_copied_before_its_batches_have_ended(archived):
     assert archived.archive.run(end_of_first_day + timedelta(minutes=61)).days == 1
 
 
+def test_a_day_is_a_utc_day_whatever_the_time_zone_of_the_database(archived):
+    """In Tokyo, the only events of the first day were received on the second."""
+    archived.ingest(order(1, second=20 * 3600), order(2, day=days(2)[1]))
+    with archived.pool.connection() as connection:
+        name = archived.url.rpartition("/")[2]
+        connection.execute(sql.SQL("ALTER DATABASE {} SET timezone = 'Asia/Tokyo'").format(sql.Identifier(name)))
+
+    assert archived.archive.run(NOW).days == 2
+    assert [file.day for file in archived.archive.manifest.files(ALL)] == days(2)
+    assert reasons(archived, "events_20251101") == []
+
+
 def test_a_file_has_every_column_byte_for_byte(archived):
     fill(archived, of_days=1)
     before = archived.rows()
@@ -67,6 +87,32 @@ def test_a_file_has_every_column_byte_for_byte(archived):
     assert len(before) == 40
     assert "10.50" in before[0][0]
     assert archived.rows() == before
+
+
+def test_large_events_make_small_row_groups(archived, monkeypatch, tmp_path):
+    """DuckDB has a row group in memory: 122,880 events of 10 KB do not fit, and their day could not be archived."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_BYTES", 3_000_000)
+    archived.ingest(*(large(number) for number in range(2500)))
+
+    assert archived.archive.run(NOW).rows == 2500
+    (file,) = archived.archive.manifest.files(ALL)
+    assert row_groups(location(archived, file)) == [2048, 452]
+    (folder := tmp_path / "rewritten").mkdir()
+    (rewritten,) = archived.opened.files.rewrite(file, Selector("order_id", "ORD-7"), folder)
+    assert row_groups(rewritten.location) == [2048, 451]
+
+
+def large(number):
+    """An event with a payload of 1 KB."""
+    event = eventbridge_event(f"large-{number}", detail={"order_id": f"ORD-{number}", "note": "x" * 1000})
+    received_at = midnight(FIRST) + timedelta(seconds=number)
+    return Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=received_at)
+
+
+def row_groups(file: Path) -> list[int]:
+    """The number of rows in each row group of a file."""
+    groups = f"SELECT DISTINCT row_group_id, row_group_num_rows FROM parquet_metadata('{file}') ORDER BY row_group_id"
+    return [rows for _, rows in duckdb.sql(groups).fetchall()]
 
 
 def test_events_stored_after_the_copy_are_added_as_another_file(archived):
@@ -178,6 +224,34 @@ def test_days_in_postgres_are_not_restored_over(archived):
         archived.archive.restore(*days(2))
     with pytest.raises(Rejected, match="The archive has no event of 2025-10-01"):
         archived.archive.restore(FIRST.replace(month=10), FIRST.replace(month=10))
+
+
+def test_days_are_restored_again_after_they_were_dropped(archived):
+    fill(archived, of_days=2)
+    before = archived.rows()
+    archived.archive.run(NOW)
+    for day in days(2):
+        archived.drop(day)
+    for _ in range(2):
+        name, rows = archived.archive.restore(*days(2))
+        assert (rows, archived.rows()) == (80, before)
+        with archived.pool.connection() as connection:
+            connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
+def test_retention_drops_restored_days_that_are_no_longer_listed(archived):
+    fill(archived, of_days=1)
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    name, _ = archived.archive.restore(FIRST, FIRST)
+    retention = RetentionJob(Retention(events=timedelta(days=1)), PostgresRetention(archived.pool, archived.url))
+    now = midnight(days(3)[2])  # the other days have not expired
+    assert retention.drop_expired(now) == []
+
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM restored_partitions WHERE name = %s", (name,))
+
+    assert retention.drop_expired(now) == [name]
 
 
 def test_a_changed_file_is_not_restored(archived):

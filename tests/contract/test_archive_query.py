@@ -4,20 +4,17 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from msgspec.structs import replace
 
 from helios.adapters.archive import query
 from helios.errors import Rejected
 from helios.model.archive import FileFilter
-from tests.support.archive import NOW, days, fill, midnight
+from tests.support.archive import NOW, change_at_first_listing, days, fill, midnight
 
 BY_DAY = "SELECT day, source, count(*), sum(amount), min(received_at) FROM events GROUP BY ALL ORDER BY ALL"
 
 
 def answer(archived, sql, where=None):
-    where = where or FileFilter()
-    files = archived.archive.manifest.files(replace(where, only_archived=True))
-    return query.run(archived.opened.reading, sql, files, where)
+    return query.run(archived.opened.reading, archived.archive.manifest, sql, where or FileFilter())
 
 
 @pytest.fixture
@@ -60,6 +57,18 @@ def test_a_period_limits_both_parts_of_the_view(filled):
     where = FileFilter(source="azure", since=midnight(days(2)[1]), until=midnight(days(3)[2]))
 
     assert answer(filled, "SELECT DISTINCT source, day FROM events", where).rows == [("azure", days(2)[1])]
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("change", ["drop", "restore"])
+def test_a_sum_has_each_event_once_while_a_day_is_dropped_or_restored(filled, change, before):
+    first = days(1)[0]
+    if change == "restore":
+        filled.drop(first)
+    changes = {"drop": lambda: filled.drop(first), "restore": lambda: filled.archive.restore(first, first)}
+
+    with change_at_first_listing(changes[change], before=before):
+        assert answer(filled, "SELECT count(*), sum(amount) FROM events").rows == [(80, Decimal("420.0000000000"))]
 
 
 @pytest.mark.parametrize(

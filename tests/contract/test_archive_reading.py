@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from helios.adapters.archive.reader import ArchiveReader
-from helios.adapters.archive.tiered import OpenedOnFirstRead
+from helios.adapters.archive.tiered import OpenedOnFirstRead, read_consistently
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.balances import PostgresBalances
 from helios.adapters.postgres.incidents import PostgresIncidents
+from helios.adapters.postgres.partitions import attach
 from helios.adapters.postgres.recoveries import PostgresRecoveries
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.stream import PostgresOutbox
@@ -24,7 +25,7 @@ from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.views import Sources, View
-from tests.support.archive import FIRST, NOW, days, fill, midnight, order, shipment
+from tests.support.archive import FIRST, NOW, change_at_first_listing, days, fill, midnight, order, shipment
 
 FILTERS = {
     "all": EventFilter(),
@@ -164,6 +165,48 @@ def test_events_received_at_the_same_time_are_paged_completely(archived):
     assert [without_mark(event) for event in pages(archived.opened.reader, EventFilter(), 3)] == before
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("change", ["drop", "restore"])
+def test_a_read_has_each_event_once_while_a_day_is_dropped_or_restored(filled, change, before):
+    reader, jobs, last = filled.opened.reader, filled.opened.jobs, days(4)[3]
+    keys = {event.key for event in reader.events(EventFilter(), after=None, limit=500).items}
+    assert len(keys) == 80
+    filled.drop(FIRST)  # or no read of identities needs the archive
+    reads = {
+        "pages": lambda: [event.key for event in reader.events(EventFilter(), after=None, limit=500).items],
+        "identities": lambda: [event.key for event in reader.find(keys)],
+        "a job": lambda: [event.key for event in jobs.events(ReplayFilter(), after=None, limit=500)],
+        "a count": lambda: list(range(jobs.matching("events", ReplayFilter()).matching)),
+    }
+    for name, read in reads.items():
+        if change == "restore":
+            filled.drop(last)
+        changes = {"drop": lambda: filled.drop(last), "restore": lambda: filled.archive.restore(last, last)}
+
+        with change_at_first_listing(changes[change], before=before):
+            found = read()
+
+        assert (len(found), len(set(found))) == (80, 80), name
+        if change == "drop":
+            filled.archive.restore(last, last)
+        restored = f"events_restored_{last:%Y%m%d}_{last + timedelta(days=1):%Y%m%d}"
+        with filled.pool.connection() as connection:
+            connection.execute(f"ALTER TABLE {restored} RENAME TO events_{last:%Y%m%d}")
+
+
+def test_a_read_ends_while_partitions_change_all_the_time(filled):
+    """The caller repeats it: an answer with events twice or without some would not be noticed."""
+    name = f"events_{FIRST:%Y%m%d}"
+
+    def attach_again():
+        with filled.pool.connection() as connection:
+            connection.execute(f"ALTER TABLE events DETACH PARTITION {name}")
+            attach(connection, name, midnight(FIRST), midnight(days(2)[1]))
+
+    with pytest.raises(Retryable, match="partitions of Postgres changed"):
+        read_consistently(filled.archive.manifest, attach_again)
+
+
 def test_a_restored_day_is_read_from_postgres_again(filled):
     reader = filled.opened.reader
     before = pages(reader, EventFilter(), 50)
@@ -191,11 +234,13 @@ def test_a_long_search_ends_the_page_and_continues_at_its_cursor(filled, monkeyp
     assert len(events) == len({event.key for event in events}) == 40
 
 
-def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(archived):
+@pytest.fixture
+def view(archived) -> View:
+    """What a caller sees of one order, of which two events were received."""
     reconciler = Reconciler(declaration.load(None))
     store = PostgresStore(archived.pool)
     ingest([order(1), shipment(1)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
-    view = View(
+    return View(
         Sources(
             archived.opened.reader,
             archived.opened.reader,
@@ -208,6 +253,9 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
             PostgresRecoveries(archived.pool),
         )
     )
+
+
+def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(archived, view):
     before = view.flow("order", "ORD-1")
     archived.archive.run(NOW)
     archived.drop(FIRST)
@@ -226,6 +274,37 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
     assert after.status == "incomplete"
     assert [leg.fields for leg in after.legs] == [leg.fields for leg in before.legs]
     assert view.flow("order", "ORD-2") is None
+
+
+def test_the_events_of_an_order_are_found_after_their_identities_were_removed(archived, view):
+    """Its instance is stored for longer. The event that was stored may be a later delivery than the first one."""
+    before = view.flow("order", "ORD-1")
+    assert before is not None
+    with archived.pool.connection() as connection:
+        connection.execute("UPDATE events SET received_at = received_at + interval '1 s' WHERE source = 'azure'")
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM event_ids")
+
+    after = view.flow("order", "ORD-1")
+
+    assert after is not None
+    assert after.rebuilt is msgspec.UNSET
+    assert [(event.key, event.archived) for event in after.events] == [(event.key, True) for event in before.events]
+
+
+def test_the_events_of_an_order_are_found_in_a_restored_day_whose_identities_were_removed_again(archived, view):
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    archived.archive.restore(FIRST, FIRST)
+    before = view.flow("order", "ORD-1")
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM event_ids")
+
+    assert before is not None
+    assert len(before.events) == 2
+    assert view.flow("order", "ORD-1") == before
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from helios.services.incidents import CALM, MAX_REASONS, QUIET, STUCK, IncidentJ
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.resolutions import resolve
-from helios.services.sweep import expire_flows
+from helios.services.sweep import expire_flows, sweep
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
 
@@ -178,6 +178,24 @@ def test_a_repaired_order_leaves_the_incident_that_counted_it(world):
     assert world.all()[1].resolved_at is None
 
 
+def test_orders_of_two_incidents_that_are_resolved_in_one_action_are_taken_from_both(world):
+    keys = [f"ORD-{number}" for number in range(5)]
+    world.ingest(*[each for key in keys for each in incomplete(key)])
+    at = world.expire()
+    world.run(at)
+    world.run(at + QUIET)
+    action = world.decide("write_off", *keys[:2])
+    world.run(at + QUIET)
+    world.undo(action)
+    assert world.run(at + QUIET) == [("opened", MISSING_PAYMENT)]
+    before = [(each.number, each.amounts) for each in world.all()]
+    world.decide("write_off", *keys)
+    world.run(at + QUIET)
+
+    assert before == [(number, [Money(currency="EUR", amount=Decimal(10 * number))]) for number in (3, 2)]
+    assert [(each.number, each.amounts) for each in world.all()] == [(0, []), (0, [])]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_incidents_count_exactly_the_instances_with_their_cause(world, seed):
     random = Random(seed)
@@ -316,6 +334,22 @@ def test_decisions_beside_ingest_lose_no_count(world):
     world.run(at)
 
     assert world.counted() == world.needing()
+
+
+def test_a_sweep_wakes_the_relay_for_the_incidents_that_it_opens_and_resolves(world):
+    """The process that sweeps may know no receivers."""
+    wakes: list[int] = []
+
+    class Relay:
+        def notify(self) -> None:
+            wakes.append(len(world.all()))
+
+    world.ingest(*incomplete("ORD-1"))
+    at = world.expire()
+    for now in (at, at + timedelta(seconds=1), at + QUIET):
+        sweep(now, store=world.store, reconciler=None, notifier=Relay(), incidents=world.job)
+
+    assert wakes == [1, 1]
 
 
 def test_two_jobs_at_once_open_one_incident(world):

@@ -14,7 +14,7 @@ from helios.adapters.postgres.archive import PostgresArchiveOffsets, PostgresArc
 from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.log import PostgresLogOffsets
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.errors import ConflictError, Retryable
+from helios.errors import ConflictError, Rejected, Retryable
 from helios.messages import encode_event, topics
 from helios.model.archive import FileFilter, total
 from helios.model.erasure import Selector
@@ -249,6 +249,24 @@ def test_an_erasure_rewrites_a_file_of_the_log(world):
 
     assert [each.from_log for each in world.files()] == [True]
     assert [event.key for event in world.events()] == [other.key]
+
+
+def test_events_of_the_log_are_not_restored_because_every_reader_has_them_already(world):
+    world.archived.ingest(order(1), shipment(1))
+    world.archived.archive.run(NOW)
+    world.archived.drop(FIRST)
+    world.append(order(2), order(3, day=days(2)[1]))
+    world.project()
+    world.copy()
+    before = {event.key for event in world.events()}
+
+    with pytest.raises(Rejected, match="All events of 2025-11-02 to 2025-11-02 were archived from the log"):
+        world.archived.archive.restore(days(2)[1], days(2)[1])
+    assert world.archived.archive.restore(FIRST, FIRST)[1] == 2
+
+    assert len(before) == 4
+    assert sorted(event.key for event in world.events()) == sorted(before)
+    assert world.archived.archive.run(NOW, recheck=True).files == 0
 
 
 def test_a_message_that_is_no_event_is_left_out(world):

@@ -1,6 +1,7 @@
 """Notifications, with real receivers: each transition once by its key, in order, signed, retried and digested."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from helios.services.incidents import QUIET, IncidentJob
 from helios.services.notifications import LEASE, MAX_AGE, PERIOD, RETRIES, NotificationJob
 from tests.support.deliveries import NOON
 from tests.support.receiver import Receiver, receiving
+from tests.support.waiting import eventually
 
 SECRET = "whsec_b25seSBmb3IgdGhpcyB0ZXN0LCBsb25n"  # pragma: allowlist secret
 SECOND = timedelta(seconds=1)
@@ -43,10 +45,13 @@ class World:
     """An outbox with transitions of incidents, and the job that sends them."""
 
     def __init__(self, pool: Any, text: str, secrets: str) -> None:
-        declared = file.parse(toml_file.parse(text, name="notifications.toml"))
+        self.declared = declared = file.parse(toml_file.parse(text, name="notifications.toml"))
+        self.seconds = 0.0
         self.incidents = PostgresIncidents(pool)
         self.store = PostgresNotifications(pool)
-        self.job = NotificationJob(self.store, declared, targets_of(declared, secrets=secrets, loopback=True))
+        self.job = NotificationJob(
+            self.store, declared, targets_of(declared, secrets=secrets, loopback=True), monotonic=lambda: self.seconds
+        )
 
     def open(self, *causes: Cause, at: datetime = NOON, severity: Severity = "error") -> None:
         """Open an incident of each cause, with its transition in the outbox."""
@@ -180,6 +185,57 @@ def test_a_receiver_that_does_not_answer_delays_no_other(pool, receiver, other):
 
     assert world.job.run(NOON) == 5
     assert len(other.requests) == 3
+
+
+def test_a_receiver_that_hangs_does_not_delay_what_happens_meanwhile(world, receiver):
+    hanging, released, attempts = threading.Event(), threading.Event(), []
+
+    class HangingTarget:
+        def send(self, message: Message) -> None:
+            hanging.set()
+            released.wait(60)
+            attempts.append(message.id)
+            raise TargetUnavailable("does not answer")
+
+    text = '[[receiver]]\nname = "chat"\nkind = "slack"\n[[route]]\nto = ["chat"]\n'
+    content = file.parse(toml_file.parse(declared(receiver) + text, name="notifications.toml"))
+    targets = targets_of(world.declared, secrets=f"ops={SECRET}", loopback=True)
+    job = NotificationJob(world.store, content, targets | {"chat": HangingTarget()}, monotonic=lambda: 0)
+    world.open(*causes(1))
+    job.start(NOON)
+    assert hanging.wait(20)
+    world.open(*causes(1, flow="meanwhile"), at=NOON + SECOND)
+
+    def is_notified() -> bool:
+        job.start(NOON + SECOND)  # as a process does every few seconds
+        return len(receiver.requests) == 2
+
+    eventually(is_notified)
+    assert attempts == []
+    released.set()
+    job.close()
+    assert [each.state for each in world.store.messages(limit=9) if each.receiver == "chat"] == ["waiting"] * 2
+
+
+def test_the_lease_of_a_message_begins_with_its_own_attempt(world):
+    """Each of two attempts takes forty seconds. At the end of the second one another process looks for messages."""
+    attempts: list[str] = []
+
+    class SlowTarget:
+        def send(self, message: Message) -> None:
+            attempts.append(message.id)
+            world.seconds += 40
+            if len(attempts) == 2:
+                jobs[1].run(NOON + timedelta(seconds=world.seconds))
+
+    jobs = [
+        NotificationJob(world.store, world.declared, {"ops": SlowTarget()}, monotonic=lambda: world.seconds)
+        for _ in range(2)
+    ]
+    world.open(*causes(2))
+
+    assert jobs[0].run(NOON) == 2
+    assert len(attempts) == len(set(attempts)) == 2
 
 
 def test_an_attempt_whose_result_is_unknown_is_repeated_after_the_lease_with_the_same_id(world, receiver):

@@ -2,21 +2,28 @@
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from helios.adapters.postgres.leases import PostgresLeases
+from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.errors import Rejected, TargetUnavailable
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery
-from helios.model.recoveries import RecoveryRequest
-from helios.reconciliation.declaration import RecoveryPolicy
+from helios.model.recoveries import PlaceSearch, RecoveryRequest
+from helios.model.resolutions import InstanceName, ResolutionRequest
+from helios.model.sources import Source
+from helios.ports.recoveries import Taken, Wanted
+from helios.reconciliation.declaration import Flow, RecoveryPolicy
+from helios.reconciliation.leg import Leg
 from helios.services.recoveries import GIVE_UP, LEASE
+from helios.services.resolutions import resolve
 from tests.fakes.places import MemoryPlace
 from tests.support.deliveries import NOON
-from tests.support.instances import ORDER, leg
+from tests.support.instances import ORDER, leg, sent
 from tests.support.recovering import AFTER, Recovering
 
 
@@ -24,8 +31,8 @@ from tests.support.recovering import AFTER, Recovering
 def recovering(pool, postgres_store):
     """Makes the recoveries with these places."""
 
-    def make(*places: MemoryPlace, **options) -> Recovering:
-        return Recovering(pool, {"gcp": places}, **options)
+    def make(*places: MemoryPlace, source: Source = "gcp", **options) -> Recovering:
+        return Recovering(pool, {source: places}, **options)
 
     return make
 
@@ -113,7 +120,7 @@ def test_an_event_that_is_stored_already_is_removed_and_not_counted_again(recove
     shop.receive(leg("order"), leg("inventory"))
     shop.request()
     shop.run()
-    assert place.take([leg("payment"), leg("payment", "ORD-2")]) == [True, False]
+    assert place.take([leg("payment"), leg("payment", "ORD-2")]) == Taken(matches=[True, False], new=0)
     assert outcomes(shop) == {"duplicate": 0, "rejected": 0}
 
 
@@ -241,6 +248,97 @@ def test_one_process_at_a_time_works_on_recoveries(recovering, pool):
     assert shop.run() == 1
 
 
+# A leg with several parts
+
+
+PARCELS = Flow(
+    name="parcels",
+    key="order_id",
+    window_seconds=30,
+    grace_seconds=60,
+    leg=(
+        Leg(name="order", type="OrderPlaced", source="aws"),
+        Leg(name="shipment", type="ParcelShipped", source="aws", many=True, id="parcel", count=3),
+    ),
+)
+
+
+def parcel(number: int, **extra: str) -> Delivery:
+    """The event of one of three parcels; ``extra`` is added to its envelope."""
+    data = {"order_id": "ORD-1", "parcel": number}
+    sent_ = sent("eventbridge", "ParcelShipped", data, id_=f"parcel-{number}", received_at=NOON)
+    return replace(sent_, body=json.dumps(json.loads(sent_.body) | extra).encode())
+
+
+def test_only_the_parts_that_are_missing_are_brought_back_and_counted(recovering):
+    place = MemoryPlace(parcel(1), parcel(2), parcel(3))
+    shop = recovering(place, flow=PARCELS, source="aws")
+    shop.receive(leg("order"), parcel(1))
+    shop.request(leg="shipment")
+    assert shop.run() == 1
+    assert (shop.last().state, shop.last().found_in) == ("recovered", "the shelf")
+    assert [search.found for search in shop.last().searches] == [2]
+    assert [each.deliveries for each in shop.instance().legs] == [1, 3]
+    assert outcomes(shop) == {"duplicate": 0, "rejected": 0}
+    assert place.deliveries == []
+
+
+def test_parts_that_are_stored_already_do_not_hide_that_another_never_reached_the_bus(recovering):
+    shop = recovering(MemoryPlace(parcel(1), parcel(2), is_complete=True), flow=PARCELS, source="aws")
+    shop.receive(leg("order"), parcel(1), parcel(2))
+    shop.request(leg="shipment")
+    assert shop.run() == 1
+    assert (shop.last().state, shop.last().finding) == ("not_found", "never_reached_bus")
+
+
+def test_a_part_that_arrives_meanwhile_is_not_claimed(recovering):
+    place = MemoryPlace(parcel(1), parcel(2))
+    place.searches_left = 2
+    shop = recovering(place, flow=PARCELS, source="aws")
+    shop.receive(leg("order"), parcel(1), parcel(2))
+    shop.request(leg="shipment")
+    assert shop.run() == 0
+    shop.ingest([parcel(3)])
+    assert shop.run(seconds=1) == 1
+    assert (shop.last().state, shop.last().finding, shop.last().found_in) == ("recovered", "unknown", None)
+
+
+def test_parts_that_are_found_in_several_searches_are_summed(recovering):
+    place = MemoryPlace(parcel(2))
+    place.searches_left = 2
+    shop = recovering(place, flow=PARCELS, source="aws")
+    shop.receive(leg("order"), parcel(1))
+    shop.request(leg="shipment")
+    shop.run()
+    assert shop.run(seconds=1) == 1
+    assert [(search.found, search.detail) for search in shop.last().searches] == [(1, "1 found.")]
+    assert (shop.last().state, shop.last().finding) == ("not_found", "not_delivered")
+
+
+class ReplayingPlace(MemoryPlace):
+    """A place whose cloud delivers what it finds, all parts of the leg, as EventBridge replays an archive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.deliver: Callable[[str], None] = lambda _name: None
+
+    def search(self, wanted: Wanted) -> PlaceSearch:
+        self.deliver(wanted.name)
+        return replace(super().search(wanted), redelivers=True)
+
+
+def test_a_second_part_that_a_replay_delivers_was_brought_back(recovering):
+    place = ReplayingPlace()
+    shop = recovering(place, flow=PARCELS, source="aws")
+    place.deliver = lambda name: shop.ingest([parcel(number, **{"replay-name": name}) for number in (1, 2, 3)])
+    shop.receive(leg("order"), parcel(1), parcel(2))
+    shop.request(leg="shipment")
+    assert shop.run() == 1
+    assert (shop.last().state, shop.last().finding) == ("recovered", "not_delivered")
+    assert shop.last().found_in == "the shelf"
+    assert outcomes(shop)["duplicate"] == 2
+
+
 # The policy
 
 
@@ -260,6 +358,34 @@ def test_a_policy_waits_and_tries_each_instance_once(recovering):
     shop.receive(leg("order"), leg("inventory"))
     waits = timedelta(seconds=ORDER.window_seconds + ORDER.grace_seconds).total_seconds()
     assert [shop.run(), shop.run(seconds=waits + 1), shop.run(seconds=60)] == [0, 1, 0]
+
+
+def test_a_policy_reaches_instances_behind_many_that_no_place_can_help(recovering, monkeypatch):
+    monkeypatch.setattr("helios.services.recoveries.EXAMINED", 3)
+    flow = replace(ORDER, recovery=RecoveryPolicy(per_hour=2))
+    place = MemoryPlace(leg("payment", "ORD-1"))
+    shop = recovering(place, flow=flow)
+    shop.receive(leg("order", "ORD-1"), leg("inventory", "ORD-1"))
+    newer = [f"ORD-{n}" for n in range(2, 9)]  # which lack the leg of a cloud without a place
+    shop.receive(*(leg(name, key, after=60) for key in newer for name in ("order", "payment")))
+    assert [shop.run(seconds=1) for _ in range(3)] == [0, 0, 1]
+
+    place.deliveries.append(leg("payment", "ORD-9"))
+    shop.receive(*(leg(name, "ORD-9", after=120) for name in ("order", "inventory")))
+    assert shop.run(seconds=1) == 1
+    assert {shop.last(key).state for key in ("ORD-1", "ORD-9")} == {"recovered"}
+
+
+@pytest.mark.parametrize("step", ["accept", "write_off"])
+def test_a_policy_leaves_instances_alone_that_a_person_has_resolved(recovering, pool, step):
+    shop = recovering(MemoryPlace(leg("payment")), flow=replace(ORDER, recovery=RecoveryPolicy(per_hour=3)))
+    shop.receive(leg("order"), leg("inventory"))
+    resolutions = PostgresResolutions(pool)
+    request = ResolutionRequest(step=step, instances=(InstanceName("order", "ORD-1"),), text="agreed with the bank")
+    action = resolve(request, resolutions=resolutions, flows=["order"], actor="kim", now=AFTER)
+    assert shop.run() == 0
+    resolutions.undo(action.id or 0, actor="kim", now=AFTER)
+    assert shop.run() == 1
 
 
 def test_without_a_policy_nothing_is_brought_back(recovering):

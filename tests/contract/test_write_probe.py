@@ -1,11 +1,13 @@
 """The database is healthy only if it can store something now, not if it merely answers."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
 from helios.adapters.postgres.connection import open_pool
+from helios.adapters.postgres.partitions import AHEAD, MIN_AHEAD, extend, partitions
 from helios.adapters.postgres.reader import PostgresReader
 from helios.errors import Retryable
 
@@ -34,7 +36,7 @@ def test_the_probe_changes_no_table(pool, admin, direct_url):
     with psycopg.connect(direct_url, autocommit=True) as connection:
 
         def counted() -> object:
-            """The changes until now. A process of Postgres reports its own once a second, or when it is told to."""
+            """The changes until now. A process of Postgres reports its own once a second, or on demand."""
             with pool.connection() as probed:
                 probed.execute("SELECT pg_stat_force_next_flush()")
             return connection.execute(changes).fetchone()
@@ -68,3 +70,23 @@ def test_a_database_that_accepts_no_new_connection_is_not(admin, direct_url):
             reader.probe()
         admin.execute("ALTER ROLE helios CONNECTION LIMIT -1")
         reader.probe()
+
+
+def test_a_database_with_too_few_partitions_ahead_is_not(pool):
+    """Its sweep does not run: soon no event can be stored. The next sweep makes the database healthy again."""
+    now, reader = datetime.now(UTC), PostgresReader(pool)
+    try:
+        with pool.connection() as connection:
+            ahead = [partition for partition in partitions(connection) if partition.since and partition.since > now]
+            for partition in ahead[MIN_AHEAD:]:
+                connection.execute(f"DROP TABLE {partition.name}")
+        reader.probe()
+
+        with pool.connection() as connection:
+            connection.execute(f"DROP TABLE {ahead[MIN_AHEAD - 1].name}")
+        with pytest.raises(Retryable, match="1 partitions of events are ahead, fewer than 2"):
+            reader.probe()
+    finally:
+        extend(pool, now, days=7)
+    assert reader.partitions_ahead() == AHEAD
+    reader.probe()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from helios.errors import HeliosError
 from helios.model.events import Delivery
 from helios.model.recoveries import PlaceSearch
-from helios.ports.recoveries import Wanted
+from helios.ports.recoveries import Taken, Wanted
 
 
 class MemoryPlace:
@@ -16,6 +16,7 @@ class MemoryPlace:
         faults: the errors of the next searches.
         take: what the last search was given.
         created: the names of what searches have created and nobody has removed.
+        searches_left: after how many searches it is over.
     """
 
     source = "gcp"
@@ -26,7 +27,8 @@ class MemoryPlace:
         self.faults = list(faults)
         self.created: set[str] = set()
         self._is_complete = is_complete
-        self.take: Callable[[Sequence[Delivery]], list[bool]] = lambda deliveries: [False for _ in deliveries]
+        self.searches_left = 1
+        self.take: Callable[[Sequence[Delivery]], Taken] = lambda deliveries: Taken([False for _ in deliveries], 0)
 
     def search(self, wanted: Wanted) -> PlaceSearch:
         """Offer every delivery."""
@@ -35,9 +37,13 @@ class MemoryPlace:
         if self.faults:
             raise self.faults.pop(0)
         taken = wanted.take(self.deliveries)
-        kept = [each for each, is_taken in zip(self.deliveries, taken, strict=True) if not is_taken]
+        kept = [each for each, is_taken in zip(self.deliveries, taken.matches, strict=True) if not is_taken]
         self.deliveries = kept
-        return PlaceSearch(place=self.name, found=sum(taken), is_complete=self._is_complete, detail="was searched.")
+        self.searches_left -= 1
+        is_over = self.searches_left <= 0
+        return PlaceSearch(
+            place=self.name, is_over=is_over, found=taken.new, is_complete=self._is_complete, detail="was searched."
+        )
 
     def drop_except(self, names: Collection[str], *, prefix: str) -> int:
         """Remove what was created under other names."""

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.recoveries import Recovery, RecoveryRequest
-from helios.reconciliation.record import FlowKey
+from helios.reconciliation.record import FlowKey, FlowRecord
 
 
 class MemoryRecoveries:
@@ -72,7 +72,9 @@ class MemoryRecoveries:
         recoveries = [recovery for recovery, _ in self._recoveries.values() if recovery.is_automatic]
         return sum(recovery.flow == flow and recovery.requested_at > since for recovery in recoveries)
 
-    def untried(self, flow: str, *, opened_by: datetime, opened_after: datetime, limit: int) -> list[FlowKey]:
+    def untried(
+        self, flow: str, *, opened_by: datetime, opened_after: datetime, before: FlowRecord | None, limit: int
+    ) -> list[FlowRecord]:
         """No instance."""
         return []
 

@@ -277,7 +277,12 @@ class MemoryStore:
         """One event, or None."""
         return self._state.events.get(key)
 
-    def find(self, keys: Collection[Key]) -> list[Event]:
+    def find(
+        self,
+        keys: Collection[Key],
+        *,
+        received_at: Mapping[Key, datetime] | None = None,
+    ) -> list[Event]:
         """The events among the keys."""
         return [event for key in keys if (event := self._state.events.get(key))]
 

@@ -1,16 +1,15 @@
 """Nothing is lost, doubled or judged differently when parts of the cluster die, and when the job is moved."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 import pytest
 from msgspec.structs import replace
 
-from helios.model.events import Delivery, Event
-from helios.reconciliation.fold import Fold
-from helios.reconciliation.record import FlowKey, FlowRecord
-from helios.services.reading import read
+from helios.model.events import Delivery
+from helios.reconciliation.record import FlowKey
+from tests.fixtures.flink import expected_records
 from tests.support.instances import ORDER, sent
 from tests.support.waiting import eventually
 
@@ -44,15 +43,6 @@ def orders(start: datetime, count: int) -> Iterator[Delivery]:
             yield reserved
         if number % 20 == 3:
             yield replace(placed, received_at=at + 2 * SECOND)
-
-
-def expected_records(deliveries: Sequence[Delivery], at: datetime) -> dict[FlowKey, FlowRecord]:
-    """The records that follow from all deliveries at once, without their versions."""
-    fold = Fold([ORDER])
-    events = [content for delivery in deliveries if isinstance(content := read(delivery).content, Event)]
-    records = [after for _, after in fold.transitions(fold.evidence(events).items(), {})]
-    final = [fold.expire(record, now=at, silent=set()) if record.waiting else record for record in records]
-    return {record.identity: replace(record, version=0) for record in final}
 
 
 def projected_counts(pool) -> tuple[int, ...]:
@@ -115,7 +105,7 @@ def test_every_event_survives_the_death_of_every_part(stage, pool, database_url,
     stage.heartbeat(start + LATER)
     stage.start(parallelism=1, start=savepoint)
 
-    expected = expected_records(deliveries, start + LATER)
+    expected = expected_records([ORDER], deliveries, start + LATER)
     repeated = len(deliveries) - len({delivery.body for delivery in deliveries})
     stage.results.wait(
         lambda results: (

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -39,6 +40,7 @@ from helios.services.ingest import ingest
 from helios.services.sink import KAFKA, sink
 from tests.fixtures.apache_kafka import Topic, event_id, key
 from tests.support.api import ROOT
+from tests.support.crash import KAFKA_ERASURE_STEPS
 from tests.support.deliveries import eventbridge
 from tests.support.waiting import eventually
 
@@ -91,7 +93,9 @@ def test_after_compaction_no_broker_has_the_erased_value(
 ):
     topic = Topic(apache_kafka, topic_name, **COMPACTED)
     store, outbox = PostgresStore(pool), PostgresOutbox(pool)
-    target = KafkaSink(apache_kafka.brokers, topic=topic_name, timeout_seconds=20, config_file=str(properties))
+    target = KafkaSink(
+        apache_kafka.brokers, topic=topic_name, timeout_seconds=20, properties={"compression.type": "none"}
+    )
 
     def send(*deliveries):
         ingest(deliveries, dedupe=NullDedupeCache(), store=store)
@@ -123,14 +127,15 @@ def erase(customer, database_url, brokers, topic, properties):
     return json.loads(ended.stdout)
 
 
-def run(database_url, *options, **settings):
-    """Run ``helios erase``."""
+def run(database_url, *options, step=None, **settings):
+    """Run ``helios erase``, in a process that may kill itself at a step."""
     environment = scrubbed_environment(
         HELIOS_DATABASE_URL=database_url,
         HELIOS_ERASURE_SECRET="s" * 32,
         **{f"HELIOS_{name}": value for name, value in settings.items()},
     )
-    command = [sys.executable, "-m", "helios", "erase", *options]
+    crash = ["tests.support.crash", step, "-m"] if step else []
+    command = [sys.executable, "-m", *crash, "helios", "erase", *options]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -139,7 +144,7 @@ def test_a_receipt_names_what_the_log_still_has_and_a_scan_finds_it(
 ):
     """Of the record of the order, only what the tombstone has not replaced yet is found: the earlier message."""
     names, brokers = topics(topic_name), apache_kafka.brokers
-    kafka_topics.create(brokers, names, config_file=None, partitions=2, replicas=3, retention_days=2)
+    kafka_topics.create(brokers, names, properties={}, partitions=2, replicas=3, retention_days=2)
     ingest([order("1", ADAS_ORDER, ADA)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     record_key = json.dumps({"key": f"order/{ADAS_ORDER}"}, separators=(",", ":"))
     producer = Producer({"bootstrap.servers": brokers, "transactional.id": topic_name, "log_level": 0})
@@ -191,6 +196,33 @@ def test_a_receipt_names_what_the_log_still_has_and_a_scan_finds_it(
         remove_records(brokers, record)
     verified = run(database_url, "--customer", ADA, "--verify", str(file), **log)
     assert (verified.returncode, json.loads(verified.stdout)["left"]) == (0, {}), verified.stderr
+
+
+@pytest.mark.parametrize("step", KAFKA_ERASURE_STEPS)
+def test_a_killed_erasure_has_erased_from_kafka_when_it_has_run_again(
+    apache_kafka, topic_name, pool, database_url, step
+):
+    """A repeated erasure does not find the events that the first one has removed from Postgres."""
+    names, brokers = topics(topic_name), apache_kafka.brokers
+    kafka_topics.create(brokers, names, properties={}, partitions=2, replicas=3, retention_days=2)
+    sunk = Topic(apache_kafka, f"{topic_name}-sink", partitions=2, cleanup_policy="compact")
+    ingest([order("1", ADAS_ORDER, ADA)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    settings = {"ENGINE": "flink", "LOG_BROKERS": brokers, "LOG_PREFIX": topic_name}
+    settings |= {"RETENTION": "unarchived_events=40 ids=40", "KAFKA_BROKERS": brokers, "KAFKA_TOPIC": sunk.name}
+
+    killed = run(database_url, "--customer", ADA, step=step, **settings)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = run(database_url, "--customer", ADA, **settings)
+
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["left"] == {}
+    record_key = json.dumps({"key": f"order/{ADAS_ORDER}"}, separators=(",", ":"))
+    assert tombstones(brokers, names.verdicts).keys() == {record_key}
+    assert tombstones(brokers, sunk.name).keys() == {ADAS_ORDER}
+    assert {part for each in erasures(brokers, names.deliveries) for part in (each.events, each.instances) if part} == {
+        (("aws", "shop.orders/123456789012/eu-central-1", "1"),),
+        (("order", ADAS_ORDER),),
+    }
 
 
 def tombstones(brokers, topic) -> dict[str, int]:

@@ -70,7 +70,7 @@ def test_the_time_of_a_delivery_is_that_of_the_brokers(apache_kafka, log_topics)
 def test_more_replicas_than_brokers_are_refused_by_name(apache_kafka, topic_name):
     with pytest.raises(HeliosError, match=r"did not create .*deliveries.*replication"):
         kafka_topics.create(
-            apache_kafka.brokers, topics(topic_name), config_file=None, partitions=1, replicas=5, retention_days=1
+            apache_kafka.brokers, topics(topic_name), properties={}, partitions=1, replicas=5, retention_days=1
         )
 
 

@@ -1,18 +1,23 @@
 """An archive of its own for a test: a database with a partition for each day, and events in it."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
+from unittest.mock import patch
 
 import psycopg
 from psycopg import sql
 
 from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
+from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool, open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.bootstrap import OpenArchive
+from helios.model.archive import ArchiveFile, FileFilter
 from helios.model.events import Delivery
 from helios.services.archive import Archive
 from helios.services.ingest import ingest
@@ -93,6 +98,25 @@ def fill(archived: ArchivedDatabase, *, number: int = 20, of_days: int = 3) -> N
         first = (day - FIRST).days * 1000
         archived.ingest(*(order(first + each, day=day) for each in range(number)))
         archived.ingest(*(shipment(first + each, day=day) for each in range(number)))
+
+
+@contextmanager
+def change_at_first_listing(change: Callable[[], object], *, before: bool) -> Iterator[None]:
+    """Make a change when a read lists files for the first time: just before the list is made, or just after."""
+    changes = [change]
+    list_files = PostgresManifest.files
+
+    def listing(manifest: PostgresManifest, where: FileFilter) -> list[ArchiveFile]:
+        due = changes.pop() if changes else None
+        if due and before:
+            due()
+        files = list_files(manifest, where)
+        if due and not before:
+            due()
+        return files
+
+    with patch.object(PostgresManifest, "files", listing):
+        yield
 
 
 def midnight(day: date) -> datetime:

@@ -17,6 +17,8 @@ from helios.adapters.archive.objects import Objects
 from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.aws import ApiGatewayBroadcaster
 from helios.adapters.guarded_http import Endpoint
+from helios.adapters.kafka import KafkaSink
+from helios.adapters.kafka_erasure import KafkaLogErasure
 from helios.adapters.postgres import archive, comparisons, resolutions, retention
 from helios.adapters.postgres.archive import PostgresArchiveTurn
 from helios.adapters.postgres.balances import PostgresBalances, PostgresBalanceTurn
@@ -126,6 +128,15 @@ ERASURE_STEPS = {
 }
 """The points of an erasure; ``is_committed`` says whether everything is erased."""
 
+KAFKA_ERASURE_STEPS = {
+    "before-erasing-messages": Step(KafkaSink, "erase", is_after=False, is_committed=False),
+    "after-erasing-messages": Step(KafkaSink, "erase", is_after=True, is_committed=False),
+    "before-erasing-from-the-log": Step(KafkaLogErasure, "erase", is_after=False, is_committed=False),
+    "after-erasing-from-the-log": Step(KafkaLogErasure, "erase", is_after=True, is_committed=False),
+    "after-erasing-rows": ERASURE_STEPS["after-erasing-rows"],
+}
+"""The points of an erasure with a sink and a log, until the events are removed from Postgres."""
+
 DROP_STEPS = {
     "after-watching-a-partition": Step(comparisons, "_watch", is_after=True, is_committed=False),
     "before-recording-a-comparison": Step(comparisons, "compare_with_archive", is_after=True, is_committed=False),
@@ -207,6 +218,7 @@ ALL_STEPS = (
     CLEANING_STEPS,
     RESTORE_STEPS,
     ERASURE_STEPS,
+    KAFKA_ERASURE_STEPS,
     DROP_STEPS,
     NOTIFICATION_STEPS,
     BALANCE_STEPS,

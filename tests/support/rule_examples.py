@@ -40,17 +40,18 @@ def part(
     id_: str = "1",
     after: float = 0.0,
     happened_after: float = 0.0,
+    start: datetime = NOON,
     **data: Any,
 ) -> Delivery:
-    """A delivery of a leg, ``after`` seconds after noon; it happened ``happened_after`` seconds after noon."""
+    """A delivery of a leg. It was received, and had happened, these numbers of seconds after the start."""
     declared = next(each for each in flow.leg if each.name == leg)
     return sent(
         _CHANNELS[declared.source],
         declared.type,
         {flow.keys_of(declared)[0]: key} | data,
         id_=f"{key}/{leg}/{id_}",
-        received_at=moment(after),
-        happened_at=moment(happened_after),
+        received_at=start + timedelta(seconds=after),
+        happened_at=start + timedelta(seconds=happened_after),
     )
 
 

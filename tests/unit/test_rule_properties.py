@@ -26,6 +26,7 @@ from helios.reconciliation.preview import preview
 from helios.reconciliation.record import FlowKey, FlowRecord, differences, to_instance
 from helios.reconciliation.rule import Rule
 from helios.reconciliation.timeline import timeline
+from helios.services.flow_preview import PreviewSources, preview_flow
 from helios.services.ingest import ingest
 from helios.services.recompute import recompute
 from helios.services.reconciler import Reconciler
@@ -36,6 +37,7 @@ from tests.support.depth import examples
 from tests.support.rule_examples import example_flows, part
 
 LATER = NOON + timedelta(hours=1)
+DAY = timedelta(days=1)
 MOMENTS = (0.0, 1.0, 2.0, 3.0, 31.0, 89.0, 120.0)
 SETTINGS = settings(derandomize=True, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 TITLES = ("parcels", "refunds", "instalments", "currencies", "sequences", "overflowing", "others")
@@ -387,6 +389,10 @@ def test_a_recompute_and_a_preview_give_the_stored_verdicts(title, data):
     events = store.events(EventFilter(), after=None, limit=500).items
     recorded: list[FlowInstance] = [to_instance(FlowEvaluator(flow), record) for record in records(store)]
     assert preview([flow], events, recorded, since=NOON - timedelta(hours=1), now=LATER).differences == []
+    sources = PreviewSources(store, store, store)
+    sampled = preview_flow(flow, reconciler, read_from=sources, since=NOON - DAY, now=LATER, seconds=60)
+    assert sampled.changes == []
+    assert sampled.problems.compared + sampled.others.compared == len(recorded)
 
 
 @pytest.mark.parametrize("title", TITLES)

@@ -27,6 +27,8 @@ export interface FlowFilter {
   issue: IssueKind | null;
   /** What people decided. */
   resolution: ResolutionState | null;
+  /** The person who works on it. */
+  assignee: string | null;
   /** A key, or its beginning. */
   key: string;
 }
@@ -96,6 +98,7 @@ function parse(search: string): Address {
       show: SHOWS.find((show) => show === query.get("show")) ?? "problems",
       issue: ISSUE_KINDS.find((kind) => kind === query.get("issue")) ?? null,
       resolution: RESOLUTION_STATES.find((state) => state === query.get("resolution")) ?? null,
+      assignee: query.get("assignee"),
       key: query.get("key") ?? "",
     },
     instance: flow && key ? { flow, key } : null,

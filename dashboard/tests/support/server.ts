@@ -208,12 +208,13 @@ export class TestServer {
   private findFlows(query: URLSearchParams): { items: FlowInstance[]; next_cursor: string | null } {
     const statuses = query.getAll("status");
     this.flowBounds = [query.get("since"), query.get("until")];
-    const [issue, key] = [query.get("issue"), query.get("key")];
+    const [issue, key, assignee] = [query.get("issue"), query.get("key"), query.get("assignee")];
     const matches = this.flows.filter(
       (one) =>
         (statuses.length === 0 || statuses.includes(one.status)) &&
         (issue === null || one.issues.some(({ kind }) => kind === issue)) &&
-        (key === null || one.key.startsWith(key)),
+        (key === null || one.key.startsWith(key)) &&
+        (assignee === null || one.resolution?.assignee === assignee),
     );
     const start = Number(query.get("after") ?? 0);
     const end = start + this.page;

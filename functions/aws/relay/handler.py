@@ -41,7 +41,9 @@ def handler(_event: dict[str, Any], context: LambdaContext) -> None:
         notifier=services.notifier,
     )
     logger.info("relayed", extra={"frames": sent})
-    if not (incidents and incidents.run(datetime.now(UTC)) and services.notifications):
-        return
-    if context.get_remaining_time_in_millis() / 1000 > NOTIFY_SECONDS + ATTEMPT_SECONDS:  # otherwise the sweep does it
+    if incidents:
+        incidents.run(datetime.now(UTC))
+    has_time = context.get_remaining_time_in_millis() / 1000 > NOTIFY_SECONDS + ATTEMPT_SECONDS
+    if services.notifications and has_time:  # otherwise the sweep does it
+        # Also of the transitions that the sweep of another cloud has made, which then has notified the relay.
         services.notifications.run(datetime.now(UTC), seconds=NOTIFY_SECONDS)

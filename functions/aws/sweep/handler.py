@@ -9,7 +9,7 @@ from functions.aws._common import powertools_logger, powertools_metrics, with_ar
 from helios import bootstrap
 
 ARCHIVE_SECONDS = 14.0
-"""For one read of the archive, which a recompute of a flow's stored instances may begin after 20 s of a call of 60."""
+"""For one read of the archive, which a recompute of a flow's stored instances may begin after 25 s of a call of 60."""
 
 logger = powertools_logger("helios-sweep")
 metrics = powertools_metrics("sweep")

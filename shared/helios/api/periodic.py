@@ -135,7 +135,7 @@ def _periodic_tasks(
         *([(BALANCE_SECONDS, balance_job.run)] if balance_job else []),
         *([(INCIDENT_SECONDS, incident_job.run)] if incident_job else []),
         *([(RECOMPUTE_SECONDS, partial(recompute_job.run, seconds=RECOMPUTE_TURN_SECONDS))] if recompute_job else []),
-        *([(NOTIFY_SECONDS, services.notifications.run)] if services.notifications else []),
+        *([(NOTIFY_SECONDS, services.notifications.start)] if services.notifications else []),
         (RECOVERY_SECONDS, bootstrap.recovery_job(services, ingest).run),
         (STORAGE_SECONDS, partial(_keep_storage, archive=archive, retention=services.retention)),
     ]

@@ -92,9 +92,7 @@ def build(settings: Settings, *, is_frozen_between_calls: bool = False) -> Servi
     tracer = _tracer(settings, is_frozen_between_calls=is_frozen_between_calls)
     edge = None
     if settings.engine == "flink":
-        edge = LogEdge(
-            log=delivery_log(settings), fold=rules.reconciler.fold, redaction=redaction, tracer=tracer, store=store
-        )
+        edge = LogEdge(log=delivery_log(settings), rules=rules, redaction=redaction, tracer=tracer, store=store)
     return Services(
         settings=settings,
         store=store,
@@ -150,7 +148,7 @@ def build_edge(settings: Settings, *, is_frozen_between_calls: bool = False) -> 
     sources = source_declaration.load(settings.sources_file)
     edge = LogEdge(
         log=delivery_log(settings),
-        fold=load_rules(settings, sources, None).reconciler.fold,
+        rules=load_rules(settings, sources, None),
         redaction=load_redaction(settings),
         tracer=_tracer(settings, is_frozen_between_calls=is_frozen_between_calls),
     )

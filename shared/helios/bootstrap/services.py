@@ -26,7 +26,6 @@ from helios.ports.resolutions import Resolutions
 from helios.ports.stream import EventSink, Listener, Notifier, Outbox
 from helios.ports.tracing import Tracer
 from helios.ports.unit_of_work import EventStore
-from helios.reconciliation.fold import Fold
 from helios.services.append import append
 from helios.services.hints import Assumptions
 from helios.services.ingest import AlsoWrite, ingest
@@ -56,14 +55,14 @@ class LogEdge(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         log: the log.
-        fold: knows the flow instances to which events belong.
+        rules: know the flow instances to which events belong.
         redaction: as in ``Services``.
         tracer: as in ``Services``.
         store: begins the transaction in which something else is written; None where nothing is.
     """
 
     log: DeliveryLog
-    fold: Fold
+    rules: Rules
     redaction: Redaction | None
     tracer: Tracer | None
     store: EventStore | None = None
@@ -76,7 +75,7 @@ class LogEdge(msgspec.Struct, frozen=True, kw_only=True):
             append,
             deliveries,
             log=self.log,
-            fold=self.fold,
+            fold=self.rules.reconciler.fold,
             redaction=self.redaction,
             store=self.store,
             also_write=also_write,
@@ -188,7 +187,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         return self.rules.reconciler
 
     def close(self) -> None:
-        """Close every connection, after a last notification if one is pending."""
+        """Close every connection, after a last notification if one is pending, and the attempts to notify receivers."""
+        if self.notifications:
+            self.notifications.close()
         if self.http_notifier:
             self.http_notifier.close()
         self.dedupe.close()

@@ -92,7 +92,7 @@ def _run(_: argparse.Namespace) -> None:
     try:
         while not stopping.is_set():
             try:
-                services.notifications.run(datetime.now(UTC))
+                services.notifications.start(datetime.now(UTC))
             except Retryable as error:
                 note(f"{error}; retrying")
             stopping.wait(PAUSE_SECONDS)

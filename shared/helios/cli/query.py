@@ -2,8 +2,6 @@
 
 import argparse
 
-from msgspec.structs import replace
-
 from helios.cli.archive import add_period, opened, period
 from helios.cli.listing import cell
 from helios.cli.terminal import note, write_csv, write_json
@@ -31,9 +29,7 @@ def _query(options: argparse.Namespace) -> None:
         # Imported late: DuckDB is an optional dependency.
         from helios.adapters.archive import query
 
-        manifest = archive.archive.manifest
-        files = manifest.files(replace(where, only_archived=True))
-        result = query.run(archive.reading, options.sql, files, where)
+        result = query.run(archive.reading, archive.archive.manifest, options.sql, where)
     if options.json:
         for row in result.rows:
             write_json(dict(zip(result.columns, row, strict=True)))
@@ -43,5 +39,5 @@ def _query(options: argparse.Namespace) -> None:
             write_csv([cell(value) for value in row])
     note(
         f"{len(result.rows):,} rows in {result.seconds:.2f} s; {result.bytes_read / 1e6:,.1f} MB read from "
-        f"{result.files_read:,} of {len(files):,} archive files"
+        f"{result.files_read:,} of {result.files:,} archive files"
     )

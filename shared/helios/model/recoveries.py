@@ -25,7 +25,7 @@ class PlaceSearch(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         place: the name of the place.
         is_over: whether the place has been searched; it may take minutes.
-        found: the number of events of the leg that were brought back.
+        found: the number of events of the leg that were brought back; those that were stored before are not counted.
         is_complete: whether the place holds every event of the period that reached the bus, so that one that it does
             not hold has never reached it.
         redelivers: whether the cloud itself delivers what it finds to Helios, so that nothing is counted in ``found``.

@@ -172,3 +172,6 @@ class Manifest(Protocol):
 
     def files(self, where: FileFilter) -> list[ArchiveFile]:
         """The readable files, by day, source and path."""
+
+    def partitions(self) -> frozenset[tuple[int, str]]:
+        """The partitions of Postgres. If they are equal twice, none was dropped, restored or attached in between."""

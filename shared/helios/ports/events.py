@@ -1,6 +1,7 @@
 """Events: the cache of their keys, storing them, and reading them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from helios.model.events import Event, EventFilter, Key
@@ -66,5 +67,11 @@ class EventReader(Protocol):
     def event(self, key: Key) -> Event | None:
         """The event with this identity, or None."""
 
-    def find(self, keys: Collection[Key]) -> list[Event]:
-        """The events with these identities, in any order."""
+    def find(self, keys: Collection[Key], *, received_at: Mapping[Key, datetime] | None = None) -> list[Event]:
+        """The events with these identities, in any order.
+
+        Args:
+            keys: the identities.
+            received_at: when the events were received, as far as the caller knows: an event is also found if the store
+                has forgotten its identity.
+        """

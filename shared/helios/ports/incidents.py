@@ -33,11 +33,11 @@ class IncidentTurn(Protocol):
     def add(self, id_: int, counts: Sequence[CauseCount]) -> None:
         """Add counts to an incident."""
 
-    def take(self, count: CauseCount) -> bool:
-        """Add a count that is not positive to the newest incident, open or resolved, that can be reduced by it.
+    def take(self, count: CauseCount) -> CauseCount | None:
+        """Take a count that is not positive from incidents of its cause, open or resolved; none counts less than 0.
 
         Returns:
-            False if there is none.
+            What is left because these incidents count less; None if nothing is.
         """
 
     def latest(self, key: str) -> int | None:

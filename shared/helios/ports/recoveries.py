@@ -10,7 +10,7 @@ from helios.model.recoveries import PlaceSearch, Recovery, RecoveryRequest
 from helios.model.sources import Source
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.leg import Leg
-from helios.reconciliation.record import FlowKey
+from helios.reconciliation.record import FlowKey, FlowRecord
 
 
 class Recoveries(Protocol):
@@ -52,18 +52,33 @@ class Recoveries(Protocol):
     def automatic_since(self, flow: str, since: datetime) -> int:
         """How many recoveries the policy of a flow has started since then."""
 
-    def untried(self, flow: str, *, opened_by: datetime, opened_after: datetime, limit: int) -> list[FlowKey]:
+    def untried(
+        self, flow: str, *, opened_by: datetime, opened_after: datetime, before: FlowRecord | None, limit: int
+    ) -> list[FlowRecord]:
         """Incomplete instances without any recovery, the last opened first.
 
         Args:
             flow: the flow.
             opened_by: only instances that opened at this time or earlier: their deadline has passed for long enough.
             opened_after: only instances that opened later.
+            before: only instances that follow this one in the order; None: from the beginning.
             limit: the most instances.
         """
 
     def prefix(self) -> str:
         """How the names of everything begin that a recovery of this database creates in a cloud."""
+
+
+class Taken(NamedTuple):
+    """What became of deliveries that a place has offered.
+
+    Attributes:
+        matches: which of them are the wanted leg of the instance; the place may remove these.
+        new: how many of them Helios had not stored before.
+    """
+
+    matches: list[bool]
+    new: int
 
 
 class Wanted(NamedTuple):
@@ -76,8 +91,7 @@ class Wanted(NamedTuple):
         key: the key of the instance.
         since: the time from which the event may have been published, UTC.
         until: the time up to which it may have been published, UTC.
-        take: ingests those of these deliveries that are the wanted leg of the instance, and returns which are. Once it
-            returns, the place may remove them.
+        take: ingests those of these deliveries that are the wanted leg of the instance and are not stored yet.
     """
 
     name: str
@@ -86,7 +100,7 @@ class Wanted(NamedTuple):
     key: str
     since: datetime
     until: datetime
-    take: Callable[[Sequence[Delivery]], list[bool]]
+    take: Callable[[Sequence[Delivery]], Taken]
 
 
 class Place(Protocol):

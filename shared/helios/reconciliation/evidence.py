@@ -1,7 +1,7 @@
 """The evidence that events give about a leg. Merging evidence gives the same result in every order of arrival."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from itertools import groupby, islice
@@ -69,6 +69,14 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
     def identity(self) -> Identity:
         """Equal for two deliveries that are the same piece of evidence."""
         return (self.leg, self.source, self.producer, self.id, self.content)
+
+
+def first_receipts(items: Iterable[Evidence]) -> dict[Key, datetime]:
+    """When each event of some evidence was first received."""
+    receipts: dict[Key, datetime] = {}
+    for item in items:
+        receipts[item.key] = min(item.received_at, receipts.get(item.key, item.received_at))
+    return receipts
 
 
 class KeyedEvidence(NamedTuple):

@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -19,8 +19,27 @@ from helios.ports.log import Partition, Progress
 log = logging.getLogger("helios.archive")
 
 
+FROM_LOG = (
+    "All events of {since} to {until} were archived from the log, and Postgres has no place for them. Read them in the "
+    "archive, as the API and the replays do, or with: helios query"
+)
+
+
 class ArchiveBusyError(HeliosError):
     """Another process changes the archive. The command can be repeated when that process has ended."""
+
+
+@contextmanager
+def own_turn(manifest: Manifest) -> Iterator[ArchiveTurn]:
+    """Begin to change the archive. Until the end, no other process changes it, or drops a partition.
+
+    Raises:
+        ArchiveBusyError: another process does.
+    """
+    with manifest.turn(patience_seconds=PATIENCE_SECONDS) as turn:
+        if turn is None:
+            raise ArchiveBusyError("Another process changes the archive now. Repeat the command in a few minutes.")
+        yield turn
 
 
 class Archive:
@@ -106,6 +125,9 @@ class Archive:
     def restore(self, since: date, until: date) -> tuple[str, int]:
         """Bring the events of some days back to Postgres, as a partition of their own.
 
+        Those that were archived from the log are left out: every reader has them from the archive, wherever the others
+        are, and would have them twice.
+
         Args:
             since: the first day.
             until: the last day.
@@ -114,29 +136,25 @@ class Archive:
             The name of the partition, and the number of its events.
 
         Raises:
-            Rejected: the archive has no event of these days, or Postgres has some of the days.
+            Rejected: the archive has no event of these days, or all of them from the log, or Postgres has some of the
+                days.
             ArchiveBusyError: another process changes the archive.
             Retryable: Postgres or the archive can't be reached, or a file has changed. Nothing was restored.
         """
         with self.own_turn() as turn:
-            files = [file for file in self.manifest.files(FileFilter()) if since <= file.day <= until]
-            if not files:
+            listed = [file for file in self.manifest.files(FileFilter()) if since <= file.day <= until]
+            if not listed:
                 raise Rejected(f"The archive has no event of {since} to {until}", field="--since")
+            files = [file for file in listed if not file.from_log]
+            if not files:
+                raise Rejected(FROM_LOG.format(since=since, until=until), field="--since")
             expected = total(file.contents for file in files)
             name = turn.restore(since, until + timedelta(days=1), self.files.rows(files), expected)
         return name, expected.rows
 
-    @contextmanager
-    def own_turn(self) -> Iterator[ArchiveTurn]:
-        """Begin to change the archive.
-
-        Raises:
-            ArchiveBusyError: another process does.
-        """
-        with self.manifest.turn(patience_seconds=PATIENCE_SECONDS) as turn:
-            if turn is None:
-                raise ArchiveBusyError("Another process changes the archive now. Repeat the command in a few minutes.")
-            yield turn
+    def own_turn(self) -> AbstractContextManager[ArchiveTurn]:
+        """As the function ``own_turn``."""
+        return own_turn(self.manifest)
 
     def remove_unreadable(self, turn: ArchiveTurn) -> int:
         """Remove the files that an interrupted run has left, and those that were replaced; return their number."""

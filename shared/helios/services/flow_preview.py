@@ -23,7 +23,7 @@ from helios.reconciliation.evidence import EvidenceExtractor
 from helios.reconciliation.leg import Leg
 from helios.reconciliation.preview import Difference, longest_time_to_deadline, preview
 from helios.reconciliation.record import FlowKey, to_instance
-from helios.services.recompute import evidence_keys, extract, reread_evidence
+from helios.services.recompute import extract, receipts_of, reread_evidence
 from helios.services.reconciler import Reconciler
 
 CHUNK: Final = 200
@@ -156,7 +156,9 @@ class _Sampler:
             for key, record in self._read_from.store.instances(keys).items()
             if (record.status in PROBLEMS) == problems
         }
-        events = {event.key: event for event in self._read_from.events.find(evidence_keys(records.values()))}
+        receipts = receipts_of(records.values())
+        found = self._read_from.events.find(receipts.keys(), received_at=receipts)
+        events = {event.key: event for event in found}
         evidence = extract(self._extractor, events.values())
         for key, record in records.items():
             evidence_set = reread_evidence(self._evaluator, record, evidence.get(key, {}), events)

@@ -220,10 +220,10 @@ def _shared(cause: Cause) -> Cause:
 
 
 def _take(turn: IncidentTurn, count: CauseCount) -> None:
-    """Take from an incident; the missing events of a type may have been counted by the one that types share."""
-    cause = cause_of(count.key)
-    if not turn.take(count) and cause.kind == "drift":
-        turn.take(count._replace(key=_shared(cause).key))
+    """Take from incidents; the missing events of a type may have been counted by the one that types share."""
+    left, cause = turn.take(count), cause_of(count.key)
+    if left and cause.kind == "drift":
+        turn.take(left._replace(key=_shared(cause).key))
 
 
 def _last_events(minutes: Sequence[MinuteCount]) -> dict[str, datetime]:

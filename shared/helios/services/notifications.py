@@ -7,13 +7,14 @@ processes send messages. A message that may have been sent is sent again, with t
 import logging
 import math
 import random
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Final
 
-from helios.errors import Rejected, TargetUnavailable
+from helios.errors import Rejected, Retryable, TargetUnavailable
 from helios.model.incidents import Transition
 from helios.model.notifications import NEVER_DIGESTED, Message, Notifications
 from helios.ports.notifications import NotificationStore, NotificationTarget, RoutingTurn
@@ -48,9 +49,6 @@ PERIOD: Final = timedelta(minutes=1)
 MAX_AGE: Final = timedelta(hours=1)
 """Older transitions are not routed: whoever sets up notifications wants to hear of what happens from now on."""
 
-MAX_THREADS: Final = 8
-"""The most receivers to which messages are sent at once. A receiver that does not answer delays no other."""
-
 
 class NotificationJob:
     """Makes messages of transitions, and sends them.
@@ -60,13 +58,30 @@ class NotificationJob:
     """
 
     def __init__(
-        self, store: NotificationStore, declared: Notifications, targets: Mapping[str, NotificationTarget]
+        self,
+        store: NotificationStore,
+        declared: Notifications,
+        targets: Mapping[str, NotificationTarget],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the store, the content of the file, and a target for each receiver in it."""
+        """Take the ports.
+
+        Args:
+            store: holds the transitions and the messages.
+            declared: the content of the file.
+            targets: a target for each receiver in the file.
+            monotonic: the seconds by which time passes while messages are sent.
+        """
         self.receivers = tuple(receiver.name for receiver in declared.receiver)
         self._store = store
         self._declared = declared
         self._targets = targets
+        self._monotonic = monotonic
+        # One for each receiver, so that those that do not answer delay no other.
+        self._threads = ThreadPoolExecutor(max(1, len(targets)), "notify")
+        self._sending: dict[str, Future[int]] = {}
+        self._closing = threading.Event()
 
     def run(self, now: datetime, *, seconds: float = math.inf) -> int:
         """Make messages, send those that are due, and return how many were sent.
@@ -78,14 +93,37 @@ class NotificationJob:
         Raises:
             Retryable: the store can't be reached. The next run does the rest.
         """
+        return sum(sending.result() for sending in self._begin(now, seconds))
+
+    def start(self, now: datetime) -> None:
+        """Make messages, and send those that are due in threads, until ``close``.
+
+        Raises:
+            Retryable: the store can't be reached. The next call does the rest.
+        """
+        for sending in self._begin(now, math.inf):
+            sending.add_done_callback(_log_error)
+
+    def close(self) -> None:
+        """Begin no further message, and wait for the results of those that are being sent."""
+        self._closing.set()
+        self._threads.shutdown()
+
+    def _begin(self, now: datetime, seconds: float) -> list[Future[int]]:
+        """Send to each receiver with a message that is due, except where an earlier call still does."""
+        began = self._monotonic()
+
+        def clock() -> datetime:
+            return now + timedelta(seconds=self._monotonic() - began)
+
         self.compose(now)
-        receivers = [name for name in self._store.due(now) if name in self._targets]
-        if not receivers:
-            return 0
-        deadline = time.monotonic() + seconds
-        with ThreadPoolExecutor(min(MAX_THREADS, len(receivers)), "notify") as threads:
-            sent = threads.map(lambda name: self._send_all(name, now, deadline), receivers)
-            return sum(sent)
+        begun = []
+        for name in self._store.due(now):
+            earlier = self._sending.get(name)
+            if name in self._targets and (earlier is None or earlier.done()):
+                self._sending[name] = self._threads.submit(self._send_all, name, clock, began + seconds)
+                begun.append(self._sending[name])
+        return begun
 
     def compose(self, now: datetime) -> None:
         """Route the new transitions, and make messages of those that are in none."""
@@ -112,18 +150,23 @@ class NotificationJob:
         id_ = f"digest-{transitions[0].key}"
         return [Message(receiver=receiver, id=id_, transitions=tuple(transitions), is_digest=True)]
 
-    def _send_all(self, receiver: str, now: datetime, deadline: float) -> int:
+    def _send_all(self, receiver: str, clock: Callable[[], datetime], deadline: float) -> int:
+        """Send the messages of a receiver that are due, one after the other, and return how many were sent."""
         sent = 0
-        while time.monotonic() < deadline and (message := self._store.claim(receiver, now, lease=LEASE)):
-            sent += self._send(message, now)
+        while not self._closing.is_set() and self._monotonic() < deadline:
+            # By the clock, not by the beginning of the run: the lease of a message begins with its attempt.
+            message = self._store.claim(receiver, clock(), lease=LEASE)
+            if message is None:
+                break
+            sent += self._send(message, clock)
         return sent
 
-    def _send(self, message: Message, now: datetime) -> bool:
+    def _send(self, message: Message, clock: Callable[[], datetime]) -> bool:
         """Make one attempt, and record its result."""
         try:
             self._targets[message.receiver].send(message)
         except TargetUnavailable as error:
-            self._retry_later(message, error, now)
+            self._retry_later(message, error, clock())
             return False
         except Rejected as error:
             self._store.failed(message, str(error), due_at=None)
@@ -131,7 +174,7 @@ class NotificationJob:
                 "notification refused", extra={"receiver": message.receiver, "id": message.id, "error": str(error)}
             )
             return False
-        self._store.sent(message, now)
+        self._store.sent(message, clock())
         log.info("notified", extra={"receiver": message.receiver, "id": message.id, "attempts": message.attempts})
         return True
 
@@ -141,6 +184,14 @@ class NotificationJob:
         self._store.failed(message, str(error), due_at=due_at)
         extra = {"receiver": message.receiver, "id": message.id, "error": str(error), "retry_at": due_at}
         log.log(logging.WARNING if due_at else logging.ERROR, "notification failed", extra=extra)
+
+
+def _log_error(sending: Future[int]) -> None:
+    error = sending.exception()
+    if isinstance(error, Retryable):
+        log.warning("notifying failed, retrying later", extra={"error": str(error)})
+    elif error:
+        log.error("notifying failed", exc_info=error)
 
 
 def _wait(attempts: int, after_seconds: float | None) -> timedelta | None:

@@ -21,7 +21,7 @@ from helios.ports.log import DeliveryLog
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evaluate import FlowEvaluator
-from helios.reconciliation.evidence import Evidence, EvidenceExtractor, EvidenceSet, Identity
+from helios.reconciliation.evidence import Evidence, EvidenceExtractor, EvidenceSet, Identity, first_receipts
 from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record
 from helios.reconciliation.record import FlowKey, FlowRecord, differences
 from helios.reconciliation.reread import complete
@@ -249,10 +249,11 @@ class _Recomputer:
     ) -> list[Transition]:
         """Each instance before and after, whether or not it changes."""
         records = work.flows.find(keys).result()
-        items = evidence_keys(records.values())
-        events = work.events.get(sorted(items))
+        receipts = receipts_of(records.values())
+        events = work.events.get(sorted(receipts))
         # Postgres may no longer have some of them, and the archive has them.
-        events |= {event.key: event for event in self._reader.find(items - events.keys())}
+        found = self._reader.find(receipts.keys() - events.keys(), received_at=receipts)
+        events |= {event.key: event for event in found}
         stored = extract(self._extractor, list(events.values()))
         transitions: list[Transition] = []
         for key in keys:
@@ -291,9 +292,9 @@ def _dropped(before: FlowRecord | None, after: FlowRecord) -> list[Identity]:
     ]
 
 
-def evidence_keys(records: Iterable[FlowRecord]) -> set[Key]:
-    """The identities of the events of which instances have evidence."""
-    return {item.key for instance in records for item in instance.evidence_set.items}
+def receipts_of(records: Iterable[FlowRecord]) -> dict[Key, datetime]:
+    """When each event was received of which instances have evidence."""
+    return first_receipts(item for instance in records for item in instance.evidence_set.items)
 
 
 def extract(extractor: EvidenceExtractor, events: Iterable[Event]) -> dict[FlowKey, dict[Key, list[Evidence]]]:

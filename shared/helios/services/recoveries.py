@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,12 +22,12 @@ from helios.normalise import normalise
 from helios.ports.flows import FlowReader
 from helios.ports.leases import Leases
 from helios.ports.reader import Reader
-from helios.ports.recoveries import Place, Places, Recoveries, Wanted
+from helios.ports.recoveries import Place, Places, Recoveries, Taken, Wanted
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import FlowEvaluator
 from helios.reconciliation.evidence import EvidenceExtractor
 from helios.reconciliation.leg import Leg
-from helios.reconciliation.record import to_instance
+from helios.reconciliation.record import FlowRecord, to_instance
 from helios.services.diagnosis import how_to_know, missing_legs, published_since, refusals
 from helios.services.ingest import Ingest
 from helios.sources.registry import CLOUDS, Sources
@@ -53,6 +54,9 @@ CLEAN_SECONDS: Final = 60.0
 
 MAX_AUTOMATIC_AGE: Final = timedelta(days=1)
 """A policy leaves instances alone that opened earlier."""
+
+EXAMINED: Final = 500
+"""The most instances that one run examines for the policy of a flow."""
 
 POLICY: Final = "policy of the flow "
 """How the actor begins of a recovery that a policy has started."""
@@ -123,6 +127,7 @@ class RecoveryJob:
         self._start = RecoveryStarter(recoveries, flows, evaluators, places)
         self._sources = sources
         self._clean_at = -math.inf
+        self._examined: dict[str, FlowRecord] = {}  # by flow, where the next run of its policy continues
 
     def run(self, now: datetime, *, seconds: float = math.inf) -> int:
         """Start what policies ask for, work on the recoveries that are due, and return how many have ended.
@@ -179,20 +184,29 @@ class RecoveryJob:
         if allowed <= 0:
             return
         waited = timedelta(seconds=flow.window_seconds + flow.grace_seconds + policy.after_seconds)
-        keys = self._recoveries.untried(
-            flow.name, opened_by=now - waited, opened_after=now - MAX_AUTOMATIC_AGE, limit=allowed
+        records = self._recoveries.untried(
+            flow.name,
+            opened_by=now - waited,
+            opened_after=now - MAX_AUTOMATIC_AGE,
+            before=self._examined.pop(flow.name, None),
+            limit=EXAMINED,
         )
         evaluator = self._evaluators[flow.name]
-        for name, key in keys:
-            record = self._flows.flow((name, key))
-            for leg in missing_legs(flow, to_instance(evaluator, record)) if record else []:
+        for record in records:
+            if record.resolved:
+                continue  # a person has accepted it as it is, or written it off
+            for leg in missing_legs(flow, to_instance(evaluator, record)):
                 if allowed <= 0:
                     return
                 if not places_of(leg, self._places):
                     continue
-                request = RecoveryRequest(flow=name, key=key, leg=leg.name)
-                if self._start(request, actor=f"{POLICY}{name}", now=now, is_automatic=True):
-                    allowed -= 1
+                request = RecoveryRequest(flow=flow.name, key=record.key, leg=leg.name)
+                with suppress(Rejected):  # it has arrived meanwhile, or its instance was removed
+                    started = self._start(request, actor=f"{POLICY}{flow.name}", now=now, is_automatic=True)
+                    allowed -= started is not None
+        if len(records) == EXAMINED:
+            # None of these may have a place, and then they come again. The next run examines those that follow.
+            self._examined[flow.name] = records[-1]
 
     def _advance(self, recovery: Recovery, now: datetime) -> bool:
         """Work on a recovery, and return whether it has ended."""
@@ -209,7 +223,7 @@ class RecoveryJob:
             recovery, pause = self._search(recovery, self._wanted(recovery, evaluator.flow, leg, instance))
             instance = self._instance(recovery) or instance
         if leg not in missing_legs(evaluator.flow, instance):
-            return self._recovered(recovery, instance, now)
+            return self._recovered(recovery, now)
         if self._is_over(recovery, leg):
             return self._not_recovered(recovery, evaluator.flow, leg, instance, now)
         if now - recovery.requested_at >= GIVE_UP:
@@ -224,7 +238,7 @@ class RecoveryJob:
         return to_instance(evaluator, record) if evaluator and record else None
 
     def _wanted(self, recovery: Recovery, flow: Flow, leg: Leg, instance: FlowInstance) -> Wanted:
-        def take(deliveries: Sequence[Delivery]) -> list[bool]:
+        def take(deliveries: Sequence[Delivery]) -> Taken:
             return self._take(deliveries, flow, leg, recovery.key)
 
         return Wanted(
@@ -240,8 +254,8 @@ class RecoveryJob:
     def _name(self, recovery: Recovery) -> str:
         return f"{self._recoveries.prefix()}{recovery.id}"
 
-    def _take(self, deliveries: Sequence[Delivery], flow: Flow, leg: Leg, key: str) -> list[bool]:
-        """Ingest the deliveries that are this leg of this instance, and return which are.
+    def _take(self, deliveries: Sequence[Delivery], flow: Flow, leg: Leg, key: str) -> Taken:
+        """Ingest the deliveries that are this leg of this instance.
 
         An event that is stored already is not ingested again, so that it is not counted as a duplicate.
         """
@@ -255,9 +269,11 @@ class RecoveryJob:
             for delivery, event in zip(deliveries, events, strict=True)
             if event is not None and event.key not in stored
         ]
-        if new:
-            self._ingest(new)
-        return [event is not None for event in events]
+        outcomes = self._ingest(new) if new else []
+        return Taken(
+            matches=[event is not None for event in events],
+            new=sum(outcome.status != "duplicate" for outcome in outcomes),  # one may have arrived meanwhile
+        )
 
     def _is(self, event: Event, wanted: tuple[str, str, str]) -> bool:
         """Whether an event is a leg of an instance, as (flow, key, leg)."""
@@ -277,6 +293,8 @@ class RecoveryJob:
             earlier = before.found if before else 0
             try:
                 search = place.search(wanted)
+                if earlier:
+                    search = replace(search, detail=f"{earlier + search.found} found.")
             except TargetUnavailable as error:
                 search = PlaceSearch(place=place.name, is_over=False, detail=f"does not answer: {error}")
                 pause = RETRY
@@ -291,9 +309,9 @@ class RecoveryJob:
         over = {search.place for search in recovery.searches if search.is_over}
         return all(place.name in over for place in places_of(leg, self._places))
 
-    def _recovered(self, recovery: Recovery, instance: FlowInstance, now: datetime) -> bool:
+    def _recovered(self, recovery: Recovery, now: datetime) -> bool:
         found_in = next((search.place for search in recovery.searches if search.found), None)
-        if found_in is None and self._is_replayed(recovery, instance):
+        if found_in is None and self._is_replayed(recovery):
             found_in = next((search.place for search in recovery.searches if search.redelivers), None)
         if found_in is None:
             return self._end(recovery, now, state="recovered", finding="unknown", detail="The event arrived late.")
@@ -306,16 +324,12 @@ class RecoveryJob:
             detail=f"The event had reached the bus, and was not delivered. It was brought back from {found_in}.",
         )
 
-    def _is_replayed(self, recovery: Recovery, instance: FlowInstance) -> bool:
-        """Whether the leg arrived in the replay of this recovery."""
-        legs = [leg for leg in instance.legs if leg.name == recovery.leg]
-        keys = {
-            (leg.source, leg.producer, leg.event_id) for leg in legs if leg.source and leg.producer and leg.event_id
-        }
-        return any(
-            event.attributes.get(REPLAY_NAME) == self._name(recovery)
-            for event in self._reader.find([(source, producer, id_) for source, producer, id_ in keys])
-        )
+    def _is_replayed(self, recovery: Recovery) -> bool:
+        """Whether the leg, or a part of it, arrived in the replay of this recovery."""
+        record = self._flows.flow((recovery.flow, recovery.key))
+        items = record.evidence_set.of(recovery.leg) if record else []
+        events = self._reader.find({item.key for item in items})
+        return any(event.attributes.get(REPLAY_NAME) == self._name(recovery) for event in events)
 
     def _not_recovered(self, recovery: Recovery, flow: Flow, leg: Leg, instance: FlowInstance, now: datetime) -> bool:
         if refused := refusals(flow, leg, instance, reader=self._reader):

@@ -1,6 +1,8 @@
 """Removes what is older than its limit: rows in small batches, events by whole partitions."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
@@ -15,9 +17,6 @@ log = logging.getLogger("helios.retention")
 BATCH: Final = 5_000
 """Rows removed by one statement, so that no statement holds its locks for long."""
 
-MAX_BATCHES: Final = 20
-"""Batches of a topic in one run. The next run does the rest: a limit that was set late must not occupy the sweep."""
-
 
 class RetentionJob:
     """Keeps the store within the limits."""
@@ -26,20 +25,29 @@ class RetentionJob:
         self._retention = retention
         self._store = store
 
-    def remove_expired(self, now: datetime) -> int:
+    def remove_expired(self, now: datetime, *, seconds: float = math.inf) -> int:
         """Remove the rows that are older than their limit, and return how many. Events are left to ``drop_expired``.
+
+        The topics take turns, a batch each, so that a topic with many expired rows delays no other.
+
+        Args:
+            now: decides what has expired.
+            seconds: the time after which no further turn begins. The next run does the rest: a limit that was set late
+                must not occupy the sweep.
 
         Raises:
             Retryable: the store can't be reached. The next run does the rest.
         """
-        count = 0
-        for topic, before in _row_limits(now, self._retention):
-            count += _repeat(partial(self._store.remove, topic, before=before, limit=BATCH))
-        if limit := self._retention.counts:
-            count += _repeat(partial(self._store.condense, "hour", before=now - limit, limit=BATCH))
-            count += _repeat(partial(self._store.condense, "day", before=now - HOURS_FOR * limit, limit=BATCH))
+        deadline = time.monotonic() + seconds
+        statements, count = list(self._statements(now)), 0
+        while statements:
+            batches = [statement() for statement in statements]
+            count += sum(batches)
+            statements = [statement for statement, rows in zip(statements, batches, strict=True) if rows >= BATCH]
+            if time.monotonic() >= deadline:
+                break
         if count:
-            log.info("removed expired rows", extra={"rows": count})
+            log.info("removed expired rows", extra={"rows": count, "finished": not statements})
         return count
 
     def drop_expired(self, now: datetime) -> list[str]:
@@ -67,6 +75,14 @@ class RetentionJob:
             log.info("dropped expired partitions", extra={"partitions": dropped})
         return dropped
 
+    def _statements(self, now: datetime) -> Iterator[Callable[[], int]]:
+        """What makes the store smaller: each removes or condenses a batch of rows, and returns how many."""
+        for topic, before in _row_limits(now, self._retention):
+            yield partial(self._store.remove, topic, before=before, limit=BATCH)
+        if limit := self._retention.counts:
+            yield partial(self._store.condense, "hour", before=now - limit, limit=BATCH)
+            yield partial(self._store.condense, "day", before=now - HOURS_FOR * limit, limit=BATCH)
+
 
 def _row_limits(now: datetime, retention: Retention) -> Iterator[tuple[Topic, datetime]]:
     """The topics with a limit, and the time before which their rows are removed."""
@@ -80,14 +96,3 @@ def _row_limits(now: datetime, retention: Retention) -> Iterator[tuple[Topic, da
         yield "dead_letters", now - retention.dead_letters
     if retention.audit:
         yield "audit", now - retention.audit
-
-
-def _repeat(statement: Callable[[], int]) -> int:
-    """Run a statement until a batch is not full, and return the sum of the batches."""
-    count = 0
-    for _ in range(MAX_BATCHES):
-        batch = statement()
-        count += batch
-        if batch < BATCH:
-            break
-    return count

@@ -31,11 +31,15 @@ FLOW_BATCH = 500
 """Instances evaluated in one transaction, for the same reason."""
 
 
+RETENTION_SECONDS = 5.0
+"""The time in which a sweep begins to remove batches of expired rows. The next sweep continues."""
+
+
 NOTIFY_SECONDS = 5.0
 """The time in which a sweep begins to send notifications. The next sweep sends the others."""
 
 
-RECOMPUTE_SECONDS = 20.0
+RECOMPUTE_SECONDS = 15.0
 """The same for a recompute: a sweep runs once a minute, and a platform ends a call of half a minute."""
 RECOVERY_SECONDS = 5.0
 """The time in which a sweep begins to work on recoveries. The next sweep continues."""
@@ -75,7 +79,7 @@ def sweep(
         now: decides which deadlines and retention periods have passed.
         store: holds the instances and the frames.
         reconciler: evaluates the instances; None: another engine does.
-        notifier: notified of new frames; None: the relay finds the frames at its next turn.
+        notifier: notified of new frames and of incidents; None: the relay finds the frames at its next turn.
         outbox: gives the frames their positions, without which they are not removed; None: another process does.
         balances: counts what arrived of what manifests declare; None: another process does.
         incidents: opens and resolves incidents; None: another process does.
@@ -93,13 +97,13 @@ def sweep(
         outbox.number()
     if balances:
         balances.run(now)
-    if incidents:
-        incidents.run(now)
+    if incidents and incidents.run(now):
+        notify_best_effort(notifier)  # the relay notifies the receivers, which this process may not know
     frames = 0
     while batch := store.remove_frames(before=now - FRAME_RETENTION, at_last=now - MAX_FRAME_RETENTION, limit=BATCH):
         frames += batch
     if retention:
-        retention.remove_expired(now)
+        retention.remove_expired(now, seconds=RETENTION_SECONDS)
     if notifications:
         notifications.run(now, seconds=NOTIFY_SECONDS)
     if recompute:

@@ -41,7 +41,7 @@ from helios.ports.resolutions import Resolutions
 from helios.ports.stream import Outbox
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import AFTER, FlowEvaluator
-from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
+from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet, first_receipts
 from helios.reconciliation.masking import FlowMask, event_limits, visible_flows
 from helios.reconciliation.record import FlowKey, FlowRecord, FlowSums, record, to_instance
 from helios.reconciliation.timeline import timeline
@@ -180,8 +180,11 @@ class View:
         instance, stored = (stored_record, []) if stored_record else self._rebuilt(flow, key)
         if instance is None:
             return None
-        keys = {item.key for item in instance.evidence_set.items}
-        stored = self._reader.find(keys) if stored_record else [event for event in stored if event.key in keys]
+        receipts = first_receipts(instance.evidence_set.items)
+        if stored_record:
+            stored = self._reader.find(receipts.keys(), received_at=receipts)
+        else:
+            stored = [event for event in stored if event.key in receipts]
         events = [self._shown(event) for event in stored if self._limits.allows(event.source, event.type)]
         return FlowInstanceDetails(
             **msgspec.structs.asdict(self._instance(instance, self._resolutions.resolutions([(flow, key)]))),

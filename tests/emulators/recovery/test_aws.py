@@ -20,7 +20,7 @@ from helios.adapters.recovery.eventbridge import ArchivePlace, covers_since, pat
 from helios.adapters.recovery.registry import places_of
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.flows import FlowLeg
-from helios.ports.recoveries import Wanted
+from helios.ports.recoveries import Taken, Wanted
 from helios.reconciliation.leg import Leg
 from helios.settings import Settings
 from local.aws import resources
@@ -310,7 +310,7 @@ def test_a_pattern_has_every_spelling_of_the_key():
         key="007",
         since=datetime.now(UTC),
         until=datetime.now(UTC),
-        take=lambda _: [],
+        take=lambda _: Taken([], 0),
     )
     pattern = pattern_of(wanted)
     assert (pattern["replay-name"], pattern["detail-type"]) == (["n"], ["Shipped"])

@@ -17,15 +17,28 @@ from helios.adapters.recovery.pubsub import TopicPlace, filter_of, pushed
 from helios.adapters.recovery.registry import places_of
 from helios.normalise.pubsub import MESSAGE_PUBLISHED
 from helios.ports.recoveries import Places
+from helios.reconciliation.declaration import Flow
+from helios.reconciliation.leg import Leg
+from helios.services.diagnosis import MARGIN
 from helios.settings import Settings
 from tests.emulators.pubsub.emulators import Helios
-from tests.support.instances import leg
+from tests.support.instances import ORDER, leg
 from tests.support.recovering import Recovering
 from tests.support.waiting import eventually
 
 ATTEMPTS = 5
 COMPLETE = {"matched", "matched_late"}
 TYPE = "PaymentProcessed"
+PARCELS = Flow(
+    name="parcels",
+    key="order_id",
+    window_seconds=30,
+    grace_seconds=60,
+    leg=(
+        Leg(name="order", type="OrderPlaced", source="aws"),
+        Leg(name="shipment", type="ParcelShipped", source="gcp", many=True, id="parcel", count=3),
+    ),
+)
 NO_DELAY = {"minimum_backoff": Duration(), "maximum_backoff": Duration(nanos=1_000_000)}
 
 
@@ -64,6 +77,12 @@ class Shop:
             payload = {"order_id": key, "customer_id": "CUST-1", "amount": 10.0, "currency": "EUR"}
             self.publisher.publish(self.topic, json.dumps(payload).encode(), event_type=TYPE, **attributes).result()
 
+    def ship(self, key: str, *numbers: int) -> None:
+        """Publish the shipments of parcels of an order."""
+        for number in numbers:
+            payload = {"order_id": key, "parcel": number}
+            self.publisher.publish(self.topic, json.dumps(payload).encode(), event_type="ParcelShipped").result()
+
     def pull(self, subscription: str, number: int = 10) -> list:
         return list(self.subscriber.pull(subscription=subscription, max_messages=number).received_messages)
 
@@ -96,19 +115,19 @@ def shop(emulator, monkeypatch) -> Shop:
 def recovering(pool, postgres_store):
     """Makes recoveries that search these places, of orders that have just opened."""
 
-    def make(places: str | Places) -> Recovering:
+    def make(places: str | Places, flow: Flow = ORDER) -> Recovering:
         if isinstance(places, str):
             places = places_of(Settings(database_url="postgresql://nowhere", recovery_places=places))
-        return Recovering(pool, places, now=datetime.now(UTC) + timedelta(hours=1))
+        return Recovering(pool, places, flow=flow, now=datetime.now(UTC) + timedelta(hours=1))
 
     return make
 
 
-def receive(helios: Recovering, *keys: str) -> None:
-    """The other legs of these orders arrive now."""
-    now = datetime.now(UTC)
+def receive(helios: Recovering, *keys: str, after: timedelta = timedelta()) -> None:
+    """The other legs of these orders arrive now, or later."""
+    at = datetime.now(UTC) + after
     legs = [leg(name, key) for key in keys for name in ("order", "inventory")]
-    helios.receive(*(msgspec.structs.replace(each, received_at=now) for each in legs))
+    helios.receive(*(msgspec.structs.replace(each, received_at=at) for each in legs))
 
 
 def run(helios: Recovering) -> None:
@@ -151,13 +170,62 @@ def test_the_event_of_a_side_subscription_is_the_event_of_the_push(shop, recover
 
 
 def test_a_leg_that_was_never_published_never_reached_the_bus(shop, recovering):
+    """The topic has a message that is older than the period, so that it has all those of the period."""
+    shop.pay("ORD-2")
+    helios = recovering({"gcp": [TopicPlace(shop.topic, name="the topic", quiet_seconds=6)]})
+    helios.now += timedelta(hours=1)
+    receive(helios, "ORD-1", after=MARGIN + timedelta(minutes=10))
+    helios.request("ORD-1")
+    run(helios)
+    assert (helios.last("ORD-1").state, helios.last("ORD-1").finding) == ("not_found", "never_reached_bus")
+    assert helios.last("ORD-1").found_in == "the topic"
+    assert shop.side_subscriptions() == []
+
+
+def test_a_topic_that_may_not_have_retained_the_whole_period_leaves_the_reason_unknown(shop, recovering):
+    """It has no older message: its retention may have been turned on within the period."""
     shop.pay("ORD-2")
     helios = recovering({"gcp": [TopicPlace(shop.topic, name="the topic", quiet_seconds=6)]})
     receive(helios, "ORD-1")
     helios.request("ORD-1")
     run(helios)
-    assert (helios.last("ORD-1").state, helios.last("ORD-1").finding) == ("not_found", "never_reached_bus")
-    assert helios.last("ORD-1").found_in == "the topic"
+    assert (helios.last("ORD-1").state, helios.last("ORD-1").finding) == ("not_found", "unknown")
+    assert helios.last("ORD-1").detail == "the topic: does not have the event, and need not have had it."
+
+
+def test_messages_that_are_newer_than_the_recovery_do_not_prolong_its_search(shop, recovering):
+    helios = recovering({"gcp": [TopicPlace(shop.topic, name="the topic", quiet_seconds=6)]})
+    helios.now = datetime.now(UTC)
+    opened = helios.now - timedelta(hours=1)
+    helios.receive(*(msgspec.structs.replace(leg(name), received_at=opened) for name in ("order", "inventory")))
+    helios.request("ORD-1")
+
+    def is_over() -> bool:
+        shop.pay("ORD-2")
+        return helios.run(seconds=1) > 0
+
+    eventually(is_over, seconds=60)
+    assert helios.last("ORD-1").state == "not_found"
+
+
+def test_the_missing_parcels_come_back_from_the_topic_and_the_stored_ones_are_not_counted_again(shop, recovering):
+    place = TopicPlace(shop.topic, name="the topic")
+    helios = recovering({"gcp": [place]}, flow=PARCELS)
+    now = datetime.now(UTC)
+    shop.ship("ORD-1", 1)
+    (stored,) = shop.pull(shop.helios)
+    order = msgspec.structs.replace(leg("order"), received_at=now)
+    helios.receive(order, pushed(stored.message, shop.helios))
+    helios.request("ORD-1", "shipment")
+    assert helios.run() == 0  # the stored parcel does not end the search
+    assert [search.found for search in helios.last("ORD-1").searches] == [0]
+
+    shop.ship("ORD-1", 2, 3)
+    run(helios)
+    assert (helios.last("ORD-1").state, helios.last("ORD-1").found_in) == ("recovered", "the topic")
+    assert [search.found for search in helios.last("ORD-1").searches] == [2]
+    assert [each.deliveries for each in helios.instance("ORD-1").legs] == [1, 3]
+    assert helios.reader.totals(datetime.now(UTC)).duplicate == 0
     assert shop.side_subscriptions() == []
 
 

@@ -1,8 +1,8 @@
-/** The summary of reconciliation, which the stream keeps current. */
+/** The summary of reconciliation, which the stream keeps current, and the problems that nobody has resolved. */
 import { keepPreviousData, useQuery, type UseQueryResult } from "@tanstack/react-query";
 
 import type { FlowSummary } from "@/api/flows";
-import { apiUrl, get } from "@/api/http";
+import { apiUrl, get, type Schemas } from "@/api/http";
 import { boundsOf, STATUSES } from "@/lib/flows";
 import { serverNow } from "@/lib/server-clock";
 import { AGGREGATES } from "@/live/client";
@@ -12,9 +12,21 @@ import { useLiveClient } from "@/live/provider";
 import type { FlowFilter } from "@/state/address";
 
 const REFRESH_MS = 5000;
+const WORKLOAD_REFRESH_MS = 30_000;
+
+export type Workload = Schemas["Workload"];
 
 export interface Summary extends FlowSummary {
   by_status: StatusCounts;
+}
+
+/** The problems that nobody has resolved, by flow, assignee and age. */
+export function useWorkload(): UseQueryResult<Workload[]> {
+  return useQuery({
+    queryKey: ["flows", "workload"],
+    queryFn: ({ signal }) => get<Workload[]>(apiUrl("/api/v1/flows/workload"), signal),
+    refetchInterval: WORKLOAD_REFRESH_MS,
+  });
 }
 
 type Scope = Pick<FlowFilter, "flow" | "period" | "from" | "to">;

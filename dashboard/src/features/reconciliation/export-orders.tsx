@@ -61,9 +61,9 @@ interface Rows {
   isPart: boolean;
 }
 
-async function rowsOf({ flow, period, from, to, show, issue, resolution, key }: FlowFilter): Promise<Rows> {
+async function rowsOf({ flow, period, from, to, show, issue, resolution, assignee, key }: FlowFilter): Promise<Rows> {
   const bounds = boundsOf({ period, from, to }, serverNow());
-  const query = { flow, status: statusesOf(show), issue, resolution, key, ...bounds, limit: PAGE };
+  const query = { flow, status: statusesOf(show), issue, resolution, assignee, key, ...bounds, limit: PAGE };
   const rows: FlowInstance[] = [];
   let after: string | null = null;
   do {

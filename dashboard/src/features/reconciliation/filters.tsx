@@ -8,11 +8,11 @@ import { Select } from "@/ui/select";
 import { SearchField } from "@/ui/search-field";
 import { StatusMark } from "@/ui/status-badge";
 
-import type { Summary } from "./api";
+import { useWorkload, type Summary } from "./api";
 
 const RESOLUTIONS = RESOLUTION_STATES.map((state) => [state, RESOLUTION_NAMES[state]] as const);
 
-/** Filters the table by order ID, issue, resolution and status. */
+/** Filters the table by order ID, issue, resolution, assignee and status. */
 export function Filters({ summary }: { summary: Summary | null }): ReactNode {
   const { key, resolution } = useAddress().flows;
   return (
@@ -36,6 +36,7 @@ export function Filters({ summary }: { summary: Summary | null }): ReactNode {
         }}
         className="max-sm:flex-1"
       />
+      <AssigneeSelect />
       <Shows summary={summary} />
     </div>
   );
@@ -63,6 +64,26 @@ function IssueSelect({ issues }: { issues: Readonly<Record<string, number>> }): 
         </option>
       ))}
     </select>
+  );
+}
+
+/** Nothing is shown while no unresolved problem is assigned to anybody. */
+function AssigneeSelect(): ReactNode {
+  const { assignee } = useAddress().flows;
+  const { data = [] } = useWorkload();
+  const people = new Set([assignee, ...data.map((row) => row.assignee)].filter((person) => person !== null));
+  if (people.size === 0) return null;
+  return (
+    <Select
+      label="Assigned to"
+      any="Assigned or not"
+      value={assignee}
+      choices={[...people].sort((a, b) => a.localeCompare(b)).map((person) => [person, person] as const)}
+      onChange={(person) => {
+        setFlowFilter({ assignee: person });
+      }}
+      className="max-w-48 max-sm:flex-1"
+    />
   );
 }
 

@@ -148,7 +148,7 @@ interface NoRowsProps {
 }
 
 function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
-  const { show, issue, resolution, key } = useAddress().flows;
+  const { show, issue, resolution, assignee, key } = useAddress().flows;
   if (pending) return <Skeleton className="mx-5 my-3 h-dvh" />;
   if (error) {
     return (
@@ -157,7 +157,7 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
       </Notice>
     );
   }
-  if (show === "problems" && issue === null && resolution === null && key === "") {
+  if (show === "problems" && issue === null && resolution === null && assignee === null && key === "") {
     return (
       <Notice title="No problems">
         For every settled order, all sources sent the same values in time.
@@ -170,7 +170,7 @@ function NoRows({ error, pending, onRetry }: NoRowsProps): ReactNode {
       <Button
         className="mt-3"
         onClick={() => {
-          setFlowFilter({ show: "all", issue: null, resolution: null, key: "" });
+          setFlowFilter({ show: "all", issue: null, resolution: null, assignee: null, key: "" });
         }}
       >
         Show all orders

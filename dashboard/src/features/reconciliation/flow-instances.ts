@@ -48,13 +48,14 @@ export function useFlowInstances(filter: FlowFilter, held: boolean): FlowInstanc
   return { query, changed: stale && !follows };
 }
 
-function useFlowInstancePages({ flow, period, from, to, show, issue, resolution, key }: FlowFilter): UseInfiniteQueryResult<Listing> {
+function useFlowInstancePages({ flow, period, from, to, show, issue, resolution, assignee, key }: FlowFilter): UseInfiniteQueryResult<Listing> {
   const client = useLiveClient();
   return useInfiniteQuery({
-    queryKey: ["flows", flow, period, from, to, show, issue, resolution, key],
+    queryKey: ["flows", flow, period, from, to, show, issue, resolution, assignee, key],
     queryFn: async ({ pageParam, signal }) => {
       const bounds = boundsOf({ period, from, to }, serverNow());
-      const query = { flow, status: statusesOf(show), issue, resolution, key, ...bounds, after: pageParam, limit: PAGE };
+      const filter = { flow, status: statusesOf(show), issue, resolution, assignee, key, ...bounds };
+      const query = { ...filter, after: pageParam, limit: PAGE };
       const page = await get<FlowPage>(apiUrl("/api/v1/flows", query), signal);
       return { ...page, counts: client.flows() };
     },

@@ -1,24 +1,17 @@
-import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 
-import { apiUrl, get, type Schemas } from "@/api/http";
 import { age, count } from "@/lib/format";
 import { Notice } from "@/ui/notice";
 import { Panel } from "@/ui/panel";
 import { Scrolling } from "@/ui/scrolling";
 
-const REFRESH_MS = 30_000;
-const NOBODY = "nobody";
+import { useWorkload, type Workload } from "./api";
 
-type Workload = Schemas["Workload"];
+const NOBODY = "nobody";
 
 /** The problems that nobody has resolved, by assignee and age. Nothing is shown if there are none. */
 export function WorkloadPanel({ flow }: { flow: string | null }): ReactNode {
-  const { data, error, refetch } = useQuery({
-    queryKey: ["flows", "workload"],
-    queryFn: ({ signal }) => get<Workload[]>(apiUrl("/api/v1/flows/workload"), signal),
-    refetchInterval: REFRESH_MS,
-  });
+  const { data, error, refetch } = useWorkload();
   const rows = data?.filter((row) => flow === null || row.flow === flow) ?? [];
   if (rows.length === 0 && !error) return null;
   return (

@@ -55,14 +55,14 @@ function Form({ target, onDone }: { target: ResolutionRequest["filter"]; onDone:
   );
 }
 
-function targetOf({ flow, period, from, to, show, issue, key, resolution }: FlowFilter, now: number): ResolutionRequest["filter"] {
+function targetOf({ flow, period, from, to, show, issue, key, resolution, assignee }: FlowFilter, now: number): ResolutionRequest["filter"] {
   return {
     flow,
     status: [...statusesOf(show)],
     issue: issue ? [issue] : [],
     key: key || null,
     resolution: resolution ? [resolution] : [],
-    assignee: null,
+    assignee,
     ...boundsOf({ period, from, to }, now),
   };
 }

@@ -37,11 +37,17 @@ from helios.model.events import Event
 from helios.model.sources import Source
 
 FILE_SIZE = "128MB"
-"""The size at which a new file begins. With the row group that is being written a file has 64 to 256 MB, or less if the
-day has no more."""
+"""The size at which a new file begins: after the row group that passes it, and so below 256 MB."""
 
 ROW_GROUP_ROWS = 122_880
-"""DuckDB's default. A row group is the smallest part that a search by order reads."""
+"""DuckDB's default, and the most. A row group is the smallest part that a search by order reads."""
+
+ROW_GROUP_BYTES = 128_000_000
+"""The size of a row group before its compression. DuckDB has about twice as much in memory while it writes one, and
+ends a file only after one. DuckDB's own limit in bytes is not available for rows in an order."""
+
+VECTOR_ROWS = 2048
+"""DuckDB begins a new row group only after a multiple of this."""
 
 BITS = ((256, 0), (4096, 4), (65_536, 8))
 """How many bits select a bucket of the index, by the number of values in the file; 12 for more. A bucket then has some
@@ -204,6 +210,12 @@ class DuckDb:
         self._connection.close()
 
 
+def row_group_rows(row_bytes: float) -> int:
+    """The rows of a row group whose payloads, with their attributes, have a mean size."""
+    vectors = int(ROW_GROUP_BYTES / max(row_bytes, 1)) // VECTOR_ROWS
+    return min(max(vectors, 1) * VECTOR_ROWS, ROW_GROUP_ROWS)
+
+
 class ParquetFormat:
     """Implements ``ArchiveFormat``."""
 
@@ -213,18 +225,21 @@ class ParquetFormat:
     def write(self, source: Source, day: date, known: Sequence[ArchiveFile], folder: Path) -> list[LocalFile]:
         """Write the events in Postgres of one source and day that are in none of the known files."""
         self._database.attach_postgres()
-        rows = f"""
-            SELECT * FROM hot_events WHERE source = {literal(source)} AND received_at >= '{day}T00:00:00Z'
-            AND received_at < '{day + timedelta(days=1)}T00:00:00Z' ORDER BY {IN_ORDER}
-        """  # noqa: S608 - a name without quotes (SOURCE_PATTERN), and dates
+        events = f"""
+            hot_events WHERE source = {literal(source)} AND received_at >= '{day}T00:00:00Z'
+            AND received_at < '{day + timedelta(days=1)}T00:00:00Z'
+        """
+        rows = f"SELECT * FROM {events} ORDER BY {IN_ORDER}"  # noqa: S608 - a name without quotes (SOURCE_PATTERN), and dates
         query = f"SELECT * FROM postgres_query('hot', $${rows}$$)"  # noqa: S608 - the same
+        size = f"SELECT avg(octet_length(data) + octet_length(attributes))::float8 AS size FROM {events}"  # noqa: S608 - the same
         if known:
             query += (
                 f" AS hot ANTI JOIN read_parquet({self._database.urls(known)}, hive_partitioning = false) AS known"
                 f" USING (source, producer, id)"
             )
             query = f"SELECT {COLUMNS} FROM ({query}) ORDER BY {IN_ORDER}"  # noqa: S608 - the same
-        return self.write_query(query, source, day, folder)
+        row_bytes = self._number(f"SELECT size FROM postgres_query('hot', $${size}$$)")  # noqa: S608 - the same
+        return self.write_query(query, source, day, folder, row_bytes=row_bytes)
 
     def write_events(
         self, source: Source, day: date, events: Sequence[Event], name: str, folder: Path
@@ -234,7 +249,8 @@ class ParquetFormat:
             lines.writelines(msgspec.json.encode(_line(event)) + b"\n" for event in events)
             lines.flush()
             query = _LINES.format(file=literal(lines.name), columns=_LINE_TYPES)
-            return self.write_query(query, source, day, folder, from_log=True, name=name)
+            row_bytes = lines.tell() / max(len(events), 1)
+            return self.write_query(query, source, day, folder, row_bytes=row_bytes, from_log=True, name=name)
 
     def merge(self, files: Sequence[ArchiveFile], folder: Path) -> list[LocalFile]:
         """Write files of one source and day again as one, with each event once."""
@@ -244,7 +260,10 @@ class ParquetFormat:
         """  # noqa: S608 - only constants are filled in
         # Not by the content: if the others have only copies of its events, that is the content of one of the files.
         name = hashlib.sha256("\n".join(file.path for file in files).encode()).hexdigest()[:NAME_DIGITS]
-        return self.write_query(query, files[0].source, files[0].day, folder, from_log=True, name=name)
+        row_bytes = self._row_bytes(files)
+        return self.write_query(
+            query, files[0].source, files[0].day, folder, row_bytes=row_bytes, from_log=True, name=name
+        )
 
     def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
         """Write a file again, without the events that a selector finds; no file if nothing is left."""
@@ -252,7 +271,8 @@ class ParquetFormat:
             f"SELECT {COLUMNS} FROM read_parquet({self._database.urls([file])}, hive_partitioning = false)"  # noqa: S608 - the selector is escaped
             f" WHERE ({condition_of(selector)}) IS NOT TRUE ORDER BY {IN_ORDER}"
         )
-        return self.write_query(query, file.source, file.day, folder, from_log=file.from_log)
+        row_bytes = self._row_bytes([file])
+        return self.write_query(query, file.source, file.day, folder, row_bytes=row_bytes, from_log=file.from_log)
 
     def matching(self, file: ArchiveFile, selector: Selector) -> list[Event]:
         """The events of a file that a selector finds."""
@@ -288,6 +308,7 @@ class ParquetFormat:
         day: date,
         folder: Path,
         *,
+        row_bytes: float,
         from_log: bool = False,
         name: str | None = None,
     ) -> list[LocalFile]:
@@ -298,13 +319,15 @@ class ParquetFormat:
             source: the source of the events.
             day: the UTC day of their receipt.
             folder: an empty folder for the files.
+            row_bytes: the mean size of the payload of an event, with its attributes.
             from_log: whether Postgres does not have the events.
             name: the beginning of the names of the files; None: of their SHA-256.
         """
         cursor = self._database.cursor()
         with translate_errors():
             cursor.execute(
-                f"COPY ({query}) TO '{folder}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS},"
+                f"COPY ({query}) TO '{folder}' (FORMAT parquet, COMPRESSION zstd,"
+                f" ROW_GROUP_SIZE {row_group_rows(row_bytes)},"
                 f" STRING_DICTIONARY_PAGE_SIZE_LIMIT {DICTIONARY_BYTES}, DICTIONARY_SIZE_LIMIT {ROW_GROUP_ROWS},"
                 f" FILE_SIZE_BYTES '{FILE_SIZE}', OVERWRITE)"
             )
@@ -314,6 +337,19 @@ class ParquetFormat:
                 if (local := self._described(location, source, day, from_log=from_log))
             ]
         return [_named(local, f"{name}-{number}") for number, local in enumerate(described)] if name else described
+
+    def _row_bytes(self, files: Sequence[ArchiveFile]) -> float:
+        """The mean size of the payloads in some files, with their attributes."""
+        return self._number(
+            f"SELECT avg(strlen(data) + strlen(attributes)) FROM read_parquet({self._database.urls(files)},"  # noqa: S608 - names of files of the archive
+            f" hive_partitioning = false)"
+        )
+
+    def _number(self, query: str) -> float:
+        """The number that a query gives; 0 without one."""
+        with translate_errors():
+            (number,) = self._database.cursor().execute(query).fetchone() or (None,)
+        return float(number or 0)
 
     def _described(self, location: Path, source: Source, day: date, *, from_log: bool) -> LocalFile | None:
         """The file with its line in the manifest; None if it has no row."""

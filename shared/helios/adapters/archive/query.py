@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import duckdb
+from msgspec.structs import replace
 
 from helios.adapters.archive.parquet import DuckDb, literal, translate_errors
+from helios.adapters.archive.tiered import read_consistently
 from helios.errors import Rejected
 from helios.model.archive import ArchiveFile, FileFilter
+from helios.ports.archive import Manifest
 
 AMOUNT = "DECIMAL(38, 10)"
 """The type of ``amount``, so that sums are exact; a file has it as text."""
@@ -36,6 +39,7 @@ class Result(NamedTuple):
         seconds: how long the query took.
         bytes_read: how much of the archive was read.
         files_read: the number of files that were opened.
+        files: the number of files of the view.
     """
 
     columns: list[str]
@@ -43,16 +47,17 @@ class Result(NamedTuple):
     seconds: float
     bytes_read: int
     files_read: int
+    files: int
 
 
-def run(database: DuckDb, sql: str, files: Sequence[ArchiveFile], where: FileFilter) -> Result:
-    """Answer one SELECT over the view ``events``.
+def run(database: DuckDb, manifest: Manifest, sql: str, where: FileFilter) -> Result:
+    """Answer one SELECT over the view ``events``. It begins again if a partition was dropped or restored meanwhile.
 
     Args:
         database: reads Postgres and the archive.
+        manifest: lists the files.
         sql: the statement.
-        files: the files of the archive that the view has; Postgres has none of their events.
-        where: which events of Postgres the view has: those of a source, and of a period.
+        where: which events the view has: those of a source, and of a period.
 
     Raises:
         Rejected: the statement is not one SELECT, or DuckDB can't answer it.
@@ -60,6 +65,13 @@ def run(database: DuckDb, sql: str, files: Sequence[ArchiveFile], where: FileFil
     """
     _require_select(sql)
     database.attach_postgres()
+    return read_consistently(
+        manifest, lambda: _answer(database, sql, manifest.files(replace(where, only_archived=True)), where)
+    )
+
+
+def _answer(database: DuckDb, sql: str, files: Sequence[ArchiveFile], where: FileFilter) -> Result:
+    """The answer over these files, and over what Postgres has now: none of their events."""
     cursor = database.cursor()
     with translate_errors():
         cursor.execute(f"CREATE OR REPLACE TEMP VIEW events AS {_view(database, files, where)}")
@@ -79,6 +91,7 @@ def run(database: DuckDb, sql: str, files: Sequence[ArchiveFile], where: FileFil
         seconds=time.perf_counter() - started,
         bytes_read=database.files.bytes_read - before,
         files_read=len(database.files.opened),
+        files=len(files),
     )
 
 

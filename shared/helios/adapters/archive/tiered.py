@@ -4,12 +4,12 @@ This module needs none of the packages of the archive: a process can import them
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import wraps
 from itertools import groupby
 from threading import Lock
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool
@@ -24,9 +24,18 @@ from helios.model.archive import ArchiveFile, FileFilter
 from helios.model.events import Event, EventFilter, Key
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.replay import MAX_EXAMPLES, Checkpoint, Matching, ReplayFilter, What
+from helios.model.sources import Source
+from helios.ports.archive import Manifest
 
 SEARCH_SECONDS = 5.0
 """How long the search for one page goes back in the archive. The page then ends, and its cursor continues there."""
+
+SPREAD = timedelta(minutes=1)
+"""How much later than the first delivery of an event the stored one may have been received, if several processes ingest
+the event at the same time."""
+
+ATTEMPTS = 3
+"""How often a read begins while files or partitions change."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,15 +75,41 @@ class FileReplaced(Retryable):
     """A file of the archive was replaced while it was read: by an erasure, or by a larger file."""
 
 
-def on_current_files(read: Callable[P, T]) -> Callable[P, T]:
-    """The same read, which begins again once if a file was replaced meanwhile: the manifest then names another."""
+def read_consistently(manifest: Manifest, read: Callable[[], T]) -> T:
+    """What a read of Postgres and of the archive gives, with each event once.
+
+    It begins again if a file was replaced meanwhile, since the manifest then names another, or if a partition was
+    dropped, restored or attached: its events may have been read twice, or not at all.
+
+    Raises:
+        Retryable: one of the tiers can't be read, or they go on changing.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
+        before = manifest.partitions()
+        try:
+            answer = read()
+        except FileReplaced:
+            if attempt == ATTEMPTS:
+                raise
+            continue
+        if manifest.partitions() == before:
+            return answer
+    raise Retryable("Archive: the partitions of Postgres changed during each of several reads. Repeat the read.")
+
+
+class _ReadsBothTiers(Protocol):
+    _manifest: PostgresManifest
+
+
+Self_ = TypeVar("Self_", bound=_ReadsBothTiers)
+
+
+def consistent(read: Callable[Concatenate[Self_, P], T]) -> Callable[Concatenate[Self_, P], T]:
+    """The same method, which reads as ``read_consistently``."""
 
     @wraps(read)
-    def reading(*arguments: P.args, **options: P.kwargs) -> T:
-        try:
-            return read(*arguments, **options)
-        except FileReplaced:
-            return read(*arguments, **options)
+    def reading(self: Self_, /, *arguments: P.args, **options: P.kwargs) -> T:
+        return read_consistently(self._manifest, lambda: read(self, *arguments, **options))
 
     return reading
 
@@ -118,7 +153,7 @@ class TieredReader(PostgresReader):
         self._manifest = manifest
         self._archive = archive
 
-    @on_current_files
+    @consistent
     def events(self, where: EventFilter, *, after: str | None, limit: int) -> Page[Event]:
         """A page of events, the newest ``received_at`` first."""
         page = super().events(where, after=after, limit=limit)
@@ -144,32 +179,41 @@ class TieredReader(PostgresReader):
         found = self.find([key])
         return found[0] if found else None
 
-    @on_current_files
-    def find(self, keys: Collection[Key]) -> list[Event]:
+    def find(self, keys: Collection[Key], *, received_at: Mapping[Key, datetime] | None = None) -> list[Event]:
         """The events with these identities that are stored or archived."""
-        events = super().find(keys)
+        events = super().find(keys, received_at=received_at)
+        missing = set(keys) - {event.key for event in events}
+        return events + self._find_in_both(missing, received_at) if missing else events
+
+    @consistent
+    def _find_in_both(self, keys: Collection[Key], received_at: Mapping[Key, datetime] | None) -> list[Event]:
+        """The same, also of events that a restore has brought to Postgres meanwhile."""
+        events = super().find(keys, received_at=received_at)
         missing = set(keys) - {event.key for event in events}
         if not missing:
             return events
         events += self._find_in_log_files(missing)
         missing -= {event.key for event in events}
         rows = self._all(SELECT_RECEIVED_AT, [keys_as_json(sorted(missing))]) if missing else []
-        for (source, _), group in groupby(
-            sorted(rows, key=lambda row: (row[0], row[3].astimezone(UTC).date())),
-            lambda row: (row[0], row[3].astimezone(UTC).date()),
-        ):
-            places = list(group)
-            first, last = min(row[3] for row in places), max(row[3] for row in places)
+        spans = {key: (at, at + SPREAD) for key, at in (received_at or {}).items() if key in missing}
+        spans |= {(source, producer, id_): (at, at) for source, producer, id_, at in rows}
+
+        def source_and_day(key: Key) -> tuple[Source, date]:
+            return key[0], spans[key][0].astimezone(UTC).date()
+
+        for (source, _), group in groupby(sorted(spans, key=source_and_day), source_and_day):
+            same_day = list(group)
+            first, last = min(spans[key][0] for key in same_day), max(spans[key][1] for key in same_day)
             files = self._manifest.files(
                 FileFilter(source=source, since=first, until=last + timedelta(microseconds=1), only_archived=True)
             )
             if files:
                 identities = Condition(
                     "received_at >= ?::TIMESTAMPTZ AND received_at <= ?::TIMESTAMPTZ"
-                    f" AND (source, producer, id) IN ({', '.join('(?, ?, ?)' for _ in places)})",
-                    [first.isoformat(), last.isoformat(), *(part for row in places for part in row[:3])],
+                    f" AND (source, producer, id) IN ({', '.join('(?, ?, ?)' for _ in same_day)})",
+                    [first.isoformat(), last.isoformat(), *(part for key in same_day for part in key)],
                 )
-                events += self._archive.events(files, [identities], newest_first=False, limit=len(places))
+                events += self._archive.events(files, [identities], newest_first=False, limit=len(same_day))
         return events
 
     def _find_in_log_files(self, keys: Collection[Key]) -> list[Event]:
@@ -211,7 +255,7 @@ class TieredReplayJobs(PostgresReplayJobs):
         self._manifest = manifest
         self._archive = archive
 
-    @on_current_files
+    @consistent
     def matching(self, what: What, where: ReplayFilter) -> Matching:
         """The number, period and examples of what a job would send now."""
         hot = super().matching(what, where)
@@ -229,7 +273,7 @@ class TieredReplayJobs(PostgresReplayJobs):
             examples=[f"{event.source}/{event.id}" for event in self.events(where, after=None, limit=MAX_EXAMPLES)],
         )
 
-    @on_current_files
+    @consistent
     def events(self, where: ReplayFilter, *, after: Checkpoint | None, limit: int) -> list[Event]:
         """The next events of a job after its checkpoint, the first received first."""
         hot = super().events(where, after=after, limit=limit)

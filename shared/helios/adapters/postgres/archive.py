@@ -23,7 +23,7 @@ from helios.model.sources import Source
 from helios.ports.log import Partition, Progress
 
 LEASE = "archive"
-"""The lease of the process that changes the archive."""
+"""The lease of the process that changes the archive, or drops a partition."""
 
 GRACE = timedelta(hours=1)
 """How long after its end a day is archived: a batch in progress may still store events of that day."""
@@ -122,12 +122,22 @@ SELECT {_FILE_COLUMNS} FROM archive_files JOIN small USING (source, day)
 WHERE from_log AND bytes < %(bytes_below)s AND {READABLE} ORDER BY path
 """  # noqa: S608 - only constants are filled in
 
+# A partition that is detached and attached again has another row, with another xmin.
+SELECT_ATTACHED = """
+SELECT inhrelid::bigint, xmin::text FROM pg_inherits WHERE inhparent = 'events'::regclass AND NOT inhdetachpending
+"""
+
 SUCCEED = "UPDATE archive_progress SET succeeded_at = greatest(succeeded_at, %s)"
 
 RESTORED_COLUMNS: LiteralString = (
     "source, producer, id, type, subject, time, received_at, data, attributes, order_id, customer_id, amount, digest"
 )
 """The columns of ``hot_events``, in its order."""
+
+# An operator who has dropped the partition may have left its row.
+ADD_RESTORED = """
+INSERT INTO restored_partitions (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET restored_at = excluded.restored_at
+"""
 
 ADD_IDS = """
 INSERT INTO event_ids (key, digest, received_at)
@@ -195,6 +205,10 @@ class PostgresManifest(Query):
         query: LiteralString = f"SELECT {_FILE_COLUMNS} FROM archive_files {filtered} ORDER BY day, source, path"  # noqa: S608 - the same
         return [_file(row) for row in self._all(query, values)]
 
+    def partitions(self) -> frozenset[tuple[int, str]]:
+        """The partitions of Postgres, and which transaction has attached each."""
+        return frozenset((relation, transaction) for relation, transaction in self._all(SELECT_ATTACHED, []))
+
     @contextmanager
     def turn(self, *, patience_seconds: float = 0) -> Iterator["PostgresArchiveTurn | None"]:
         """Begin to change the archive."""
@@ -229,8 +243,10 @@ class PostgresArchiveTurn:
             archived_at: dict[date, datetime] = dict(
                 self._connection.execute("SELECT day, archived_at FROM archive_days").fetchall()
             )
-        last_day = min(last, now - GRACE - timedelta(days=1)).date()
-        days = [first.date() + timedelta(days=number) for number in range((last_day - first.date()).days + 1)]
+        # The session has the time zone of the role or of the database.
+        first_day = first.astimezone(UTC).date()
+        last_day = min(last, now - GRACE - timedelta(days=1)).astimezone(UTC).date()
+        days = [first_day + timedelta(days=number) for number in range((last_day - first_day).days + 1)]
         return [day for day in days if recheck or _is_pending(day, archived_at.get(day), now)]
 
     def hot_contents(self, day: date) -> dict[Source, Contents]:
@@ -323,7 +339,7 @@ class PostgresArchiveTurn:
             for partition in partitions(connection):
                 if partition.until > begin and (partition.since is None or partition.since < end):
                     raise Rejected(
-                        f"overlaps the partition {partition.name}: its events are in Postgres", field="--day"
+                        f"overlaps the partition {partition.name}: its events are in Postgres", field="--since"
                     )
             connection.execute(
                 sql.SQL("CREATE TABLE {} (LIKE events INCLUDING DEFAULTS INCLUDING INDEXES)").format(table)
@@ -339,7 +355,7 @@ class PostgresArchiveTurn:
                     f"{expected.rows}. Nothing was restored. Run: helios archive verify"
                 )
             connection.execute(sql.SQL(ADD_IDS).format(table))
-            connection.execute("INSERT INTO restored_partitions (name) VALUES (%s)", (name,))
+            connection.execute(ADD_RESTORED, (name,))
             attach(connection, name, begin, end)
         return name
 

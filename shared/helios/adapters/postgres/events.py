@@ -1,6 +1,6 @@
 """Events: the SQL, and the conversion of the rows."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, LiteralString
@@ -102,6 +102,14 @@ WHERE event_ids.key = event_key(%(source)s, %(producer)s, %(id)s)
     AND events.source = %(source)s AND events.id = %(id)s AND events.producer = %(producer)s
 """  # noqa: S608 - only a constant is filled in
 
+# Of events whose identities retention has removed.
+SELECT_EVENTS_AT = f"""
+SELECT {EVENT_COLUMNS}
+FROM unnest(%s::timestamptz[], %s::text[], %s::text[], %s::text[]) AS input (received_at, source, producer, id)
+JOIN events ON events.received_at = input.received_at AND events.source = input.source
+    AND events.id = input.id AND events.producer = input.producer
+"""  # noqa: S608 - the same
+
 IN_ORDER: LiteralString = "received_at, source, id, producer"
 """The order of events: of their receipt."""
 
@@ -167,10 +175,16 @@ class PostgresEventReader(Query):
         rows = self._all(SELECT_EVENT, {"source": source, "producer": producer, "id": id_})
         return event_from_row(rows[0]) if rows else None
 
-    def find(self, keys: Collection[Key]) -> list[Event]:
+    def find(self, keys: Collection[Key], *, received_at: Mapping[Key, datetime] | None = None) -> list[Event]:
         """The events with these identities, in any order."""
         rows = self._all(SELECT_EVENTS, [keys_as_json(keys)]) if keys else []
-        return [event_from_row(row) for row in rows]
+        events = [event_from_row(row) for row in rows]
+        missing = (received_at or {}).keys() & (set(keys) - {event.key for event in events})
+        if missing and received_at:
+            places = [(received_at[key], *key) for key in sorted(missing)]
+            times, sources, producers, ids = map(list, zip(*places, strict=True))
+            events += [event_from_row(row) for row in self._all(SELECT_EVENTS_AT, [times, sources, producers, ids])]
+        return events
 
 
 def event_conditions(where: EventFilter) -> list[Conditions]:

@@ -81,15 +81,12 @@ ON CONFLICT (incident_id, slot, currency) DO UPDATE SET
     number = existing.number + excluded.number, amount = existing.amount + excluded.amount
 """
 
-# The newest incident that has counted at least this number, else the newest that has counted any.
-TAKE = """
-UPDATE incident_counts SET number = number + %(number)s, amount = amount + %(amount)s
-WHERE (incident_id, slot, currency) = (
-    SELECT counted.incident_id, counted.slot, counted.currency
-    FROM incidents JOIN incident_counts AS counted ON counted.incident_id = incidents.id
-    WHERE md5(key) = md5(%(key)s) AND slot = %(slot)s AND currency = %(currency)s AND number > 0
-    ORDER BY number + %(number)s >= 0 DESC, incidents.id DESC LIMIT 1
-)
+# First the newest incident that counts at least this number, then the others, the newest first.
+COUNTED = """
+SELECT counted.incident_id, counted.number, counted.amount
+FROM incidents JOIN incident_counts AS counted ON counted.incident_id = incidents.id
+WHERE md5(key) = md5(%(key)s) AND slot = %(slot)s AND currency = %(currency)s AND number > 0
+ORDER BY number + %(number)s >= 0 DESC, incidents.id DESC
 """
 
 ANNOUNCE = """
@@ -199,9 +196,16 @@ class PostgresIncidentTurn:
             rows = [(id_, count.slot, count.currency, count.number, count.amount) for count in counts]
             cursor.executemany(ADD, rows)
 
-    def take(self, count: CauseCount) -> bool:
-        """Add a count that is not positive to the newest incident that can be reduced by it; False: there is none."""
-        return self._connection.execute(TAKE, count._asdict()).rowcount > 0
+    def take(self, count: CauseCount) -> CauseCount | None:
+        """Take a count that is not positive from incidents of its cause; none counts less than 0."""
+        left = count
+        for id_, number, amount in self._connection.execute(COUNTED, count._asdict()).fetchall():
+            if number > -left.number:
+                self.add(id_, [left])
+                return None
+            self.add(id_, [count._replace(number=-number, amount=-amount)])
+            left = left._replace(number=left.number + number, amount=left.amount + amount)
+        return left if left.number else None
 
     def latest(self, key: str) -> int | None:
         """The newest incident with this cause, open or resolved; None if there is none."""

@@ -13,7 +13,7 @@ from helios.model.incidents import Transition
 from helios.model.notifications import Message, MessageState
 from helios.ports.notifications import Recent
 
-LOCK = 4_869_532_075
+LOCK = 4_869_532_079
 """The advisory lock of the process that makes messages. Its transaction holds it."""
 
 UNROUTED = "SELECT transition::text FROM notifications WHERE NOT routed ORDER BY at, key"

@@ -9,12 +9,13 @@ from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
 from helios.adapters.postgres.connection import translate_errors
+from helios.adapters.postgres.flows import FLOW_COLUMNS, flow_from_row
 from helios.adapters.postgres.parameters import to_json
 from helios.adapters.postgres.query import Conditions, Query
 from helios.model.paging import Page, decode_cursor, encode_cursor
 from helios.model.recoveries import PlaceSearch, Recovery, RecoveryRequest, ended, started
 from helios.model.resolutions import missing_instance
-from helios.reconciliation.record import FlowKey
+from helios.reconciliation.record import FlowKey, FlowRecord
 
 COLUMNS: LiteralString = (
     "id, flow, key, leg, actor, is_automatic, requested_at, state, finding, found_in, detail, searches::text, ended_at"
@@ -36,14 +37,15 @@ WHERE id = %(id)s AND state = 'running'
 
 SELECT: LiteralString = f"SELECT {COLUMNS} FROM recoveries"  # noqa: S608 - only a constant is filled in
 
-UNTRIED = """
-SELECT flow, key FROM flow_instances
+UNTRIED = f"""
+SELECT {FLOW_COLUMNS} FROM flow_instances
 WHERE flow = %(flow)s AND status = 'incomplete' AND opened_at > %(opened_after)s AND opened_at <= %(opened_by)s
+    AND (%(before)s::timestamptz IS NULL OR (opened_at, key) < (%(before)s, %(before_key)s))
     AND NOT EXISTS (
         SELECT FROM recoveries WHERE recoveries.flow = flow_instances.flow AND recoveries.key = flow_instances.key
     )
-ORDER BY opened_at DESC LIMIT %(limit)s
-"""
+ORDER BY opened_at DESC, key DESC LIMIT %(limit)s
+"""  # noqa: S608 - only a constant is filled in
 
 _searches = msgspec.json.Decoder(tuple[PlaceSearch, ...])
 
@@ -106,10 +108,13 @@ class PostgresRecoveries(Query):
         ((number,),) = self._all(query, [flow, since])
         return int(number)
 
-    def untried(self, flow: str, *, opened_by: datetime, opened_after: datetime, limit: int) -> list[FlowKey]:
+    def untried(
+        self, flow: str, *, opened_by: datetime, opened_after: datetime, before: FlowRecord | None, limit: int
+    ) -> list[FlowRecord]:
         """Incomplete instances without any recovery, the last opened first."""
         parameters = {"flow": flow, "opened_by": opened_by, "opened_after": opened_after, "limit": limit}
-        return [(row[0], row[1]) for row in self._all(UNTRIED, parameters)]
+        position = {"before": before.opened_at if before else None, "before_key": before.key if before else None}
+        return [flow_from_row(row) for row in self._all(UNTRIED, parameters | position)]
 
     def prefix(self) -> str:
         """How the names of everything begin that a recovery of this database creates in a cloud."""

@@ -193,12 +193,12 @@ class DeadLetterQueuePlace:
                             for message in messages
                         ]
                     )
-                    for message, is_taken in zip(messages, taken, strict=True):
+                    for message, is_taken in zip(messages, taken.matches, strict=True):
                         if is_taken:
                             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
                         else:
                             others.append(message["ReceiptHandle"])
-                    found += sum(taken)
+                    found += taken.new
                     if found and not wanted.leg.many:
                         break
             finally:

@@ -62,7 +62,7 @@ class DeadLetterBlobsPlace:
                 if blob.last_modified < wanted.since:
                     continue
                 content = self._blobs.download_blob(blob.name).readall()
-                found += sum(wanted.take(deliveries_of(content)))
+                found += wanted.take(deliveries_of(content)).new
                 if found and not wanted.leg.many:
                     break
         detail = "found." if found else "do not have the event. Event Grid stores no event that it has delivered."

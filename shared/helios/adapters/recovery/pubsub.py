@@ -37,8 +37,12 @@ PULL_SECONDS: Final = 3.0
 """How long one pull waits for a message."""
 
 QUIET_SECONDS: Final = 60.0
-"""A side subscription is empty after this time without a message: a seek is eventually consistent, and messages that a
-process had pulled when it died return after ACK_SECONDS."""
+"""A side subscription is empty after this time without a message of the period: a seek is eventually consistent, and
+messages that a process had pulled when it died return after ACK_SECONDS."""
+
+EARLIER: Final = timedelta(hours=1)
+"""How far before the period a search begins, to see whether the topic has a message that is older than the period. The
+configured retention does not prove that it has all later ones: it may have been turned on or raised since."""
 
 ACK_SECONDS: Final = 10
 """The shortest deadline that a subscription can have."""
@@ -103,6 +107,7 @@ class TopicPlace(_Subscriber):
             self._publisher: Any = pubsub_v1.PublisherClient()
         self._quiet_seconds = quiet_seconds
         self._quiet_since: dict[str, float] = {}
+        self._is_whole: dict[str, bool] = {}  # whether a search has seen a message that is older than its period
 
     def search(self, wanted: Wanted) -> PlaceSearch:
         """Pull the messages of the period, and keep those that are wanted."""
@@ -115,10 +120,10 @@ class TopicPlace(_Subscriber):
             if wanted.name not in self._quiet_since:
                 self._subscribe(subscription, wanted)
             found = self._pull_all(subscription, wanted)
-            is_over = found > 0 or self._is_quiet(wanted.name)
+            is_over = (found > 0 and not wanted.leg.many) or self._is_quiet(wanted.name)
+            covers = self._is_whole[wanted.name] and datetime.now(UTC) - wanted.since <= retention
             if is_over:
                 self._drop(subscription)
-        covers = datetime.now(UTC) - wanted.since <= retention
         return PlaceSearch(
             place=self.name,
             is_over=is_over,
@@ -158,9 +163,10 @@ class TopicPlace(_Subscriber):
             timeout=CALL_SECONDS,
         )
         since = Timestamp()
-        since.FromDatetime(wanted.since)
+        since.FromDatetime(wanted.since - EARLIER)
         self._client.seek(request={"subscription": subscription, "time": since}, timeout=CALL_SECONDS)
         self._quiet_since[wanted.name] = time.monotonic()
+        self._is_whole[wanted.name] = False
 
     def _is_quiet(self, name: str) -> bool:
         return time.monotonic() - self._quiet_since[name] >= self._quiet_seconds
@@ -172,8 +178,11 @@ class TopicPlace(_Subscriber):
             received = self.pull(subscription)
             if not received:
                 continue
-            self._quiet_since[wanted.name] = time.monotonic()
-            found += sum(wanted.take([pushed(item.message, subscription) for item in received]))
+            oldest = min(item.message.publish_time for item in received)
+            if oldest <= wanted.until:  # a busy topic is never without newer messages
+                self._quiet_since[wanted.name] = time.monotonic()
+            self._is_whole[wanted.name] |= oldest < wanted.since
+            found += wanted.take([pushed(item.message, subscription) for item in received]).new
             ack_ids = [item.ack_id for item in received]
             self._client.acknowledge(subscription=subscription, ack_ids=ack_ids, timeout=CALL_SECONDS)
             if found and not wanted.leg.many:
@@ -183,7 +192,9 @@ class TopicPlace(_Subscriber):
     def _drop(self, subscription: str) -> None:
         with suppress(exceptions.NotFound):
             self._client.delete_subscription(subscription=subscription, timeout=CALL_SECONDS)
-        self._quiet_since.pop(subscription.rpartition("/")[2], None)
+        name = subscription.rpartition("/")[2]
+        self._quiet_since.pop(name, None)
+        self._is_whole.pop(name, None)
 
 
 class DeadLettersPlace(_Subscriber):
@@ -212,11 +223,12 @@ class DeadLettersPlace(_Subscriber):
                 while time.monotonic() < deadline and (received := self.pull(self._subscription)):
                     deliveries = [pushed(item.message, self._subscription) for item in received]
                     taken = wanted.take(deliveries)
-                    mine = [item.ack_id for item, is_taken in zip(received, taken, strict=True) if is_taken]
-                    others += [item.ack_id for item, is_taken in zip(received, taken, strict=True) if not is_taken]
+                    matches = list(zip(received, taken.matches, strict=True))
+                    mine = [item.ack_id for item, is_match in matches if is_match]
+                    others += [item.ack_id for item, is_match in matches if not is_match]
                     if mine:
                         self._client.acknowledge(subscription=self._subscription, ack_ids=mine, timeout=CALL_SECONDS)
-                    found += len(mine)
+                    found += taken.new
                     if found and not wanted.leg.many:
                         break
             finally:
