@@ -12,6 +12,7 @@ from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres import archive, comparisons
 from helios.adapters.postgres import retention as tables
+from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.partitions import attach, extend, partitions
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.retention import PostgresRetention
@@ -298,9 +299,78 @@ def late_event(archived):
     archived.ingest(order(5000))
 
 
-def erasure(archived):
-    with bootstrap.eraser(archived.settings) as eraser:
-        eraser.erase(Selector("customer_id", "CUST-1"), actor="ann", secret="s" * 32, clock=lambda: ARCHIVE_NOW)
+def erasure(archived, settings=None):
+    with bootstrap.eraser(settings or archived.settings) as eraser:
+        return eraser.erase(Selector("customer_id", "CUST-1"), actor="ann", secret="s" * 32, clock=lambda: ARCHIVE_NOW)
+
+
+@pytest.fixture
+def interrupt_drop(archived, compared, direct_url):
+    """Leave the partition detached and not dropped; or with a detachment that is not complete."""
+    store, name = compared
+    impatient = ImpatientRetention(archived.pool, f"{direct_url.rpartition('/')[0]}/{archived.url.rpartition('/')[2]}")
+
+    def interrupt(*, is_detached: bool) -> None:
+        if is_detached:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(comparisons, "forget", interrupted)
+                with pytest.raises(RuntimeError):
+                    store.drop_partition(name, archived=True)
+            return
+        with archived.pool.connection() as reading, reading.transaction():  # DETACH CONCURRENTLY waits for its end
+            reading.execute("SELECT count(*) FROM events")
+            with pytest.raises(Retryable):
+                impatient.drop_partition(name, archived=True)
+
+    return interrupt
+
+
+def interrupted(*_):
+    raise RuntimeError
+
+
+@pytest.mark.parametrize("is_detached", [True, False])
+def test_an_erasure_finds_the_events_of_a_partition_whose_drop_was_interrupted(
+    archived, compared, interrupt_drop, is_detached
+):
+    """Otherwise they come back with the partition, which no longer agrees with its files, and are archived again."""
+    store, name = compared
+    interrupt_drop(is_detached=is_detached)
+
+    receipt = erasure(archived)
+
+    assert (receipt.left, receipt.removed["events"]) == ({}, 18)
+    archived.archive.run(ARCHIVE_NOW)
+    assert name in RetentionJob(parse("events=7"), store).drop_expired(ARCHIVE_NOW)
+    events = archived.opened.reader.events(EventFilter(), after=None, limit=500).items
+    assert len(events) == 120 - 18
+    assert "CUST-1" not in {event.customer_id for event in events}
+
+
+@pytest.mark.parametrize("is_detached", [True, False])
+def test_an_erasure_without_an_archive_finds_them_too(archived, interrupt_drop, is_detached):
+    interrupt_drop(is_detached=is_detached)
+
+    receipt = erasure(archived, replace(archived.settings, archive_url=None))
+
+    assert (receipt.left, receipt.removed["events"]) == ({}, 18)
+
+
+def test_a_scan_finds_a_value_in_a_partition_whose_detachment_was_interrupted(archived, compared, interrupt_drop):
+    _, name = compared
+    interrupt_drop(is_detached=False)
+
+    assert PostgresErasure(archived.url).scan(Selector("customer_id", "CUST-1"))[name] == 6
+
+
+def test_no_partition_is_dropped_while_another_process_changes_the_archive(archived, compared):
+    store, name = compared
+    job = RetentionJob(parse("events=7"), store)
+
+    with archived.archive.own_turn():
+        assert job.drop_expired(ARCHIVE_NOW) == []
+
+    assert name in job.drop_expired(ARCHIVE_NOW)
 
 
 def change_of_the_payload(archived):

@@ -121,6 +121,20 @@ def test_a_killed_drop_loses_and_doubles_no_event(archived, helios, step):
     assert archived.rows() == []
 
 
+@pytest.mark.parametrize("step", ["before-detaching-a-partition", "after-detaching-a-partition"])
+def test_an_erasure_after_a_killed_drop_erases_the_events_of_its_partition(archived, helios, step):
+    fill(archived, of_days=1)
+    archived.archive.run(NOW)
+    others = others_than(archived, "CUST-1")
+    assert_killed(archived, helios("archive", "run", step=step, retention="events=7"))
+
+    erased = helios("erase", "--customer", "CUST-1")
+    assert (erased.returncode, json.loads(erased.stdout)["left"]) == (0, {}), erased.stderr
+
+    assert f"events_{FIRST:%Y%m%d}" in helios("archive", "run", retention="events=7").stdout
+    assert ids(archived) == sorted(others)
+
+
 def tables_of_events(archived, day) -> int:
     """The number of tables with the events of a day."""
     with archived.pool.connection() as connection:

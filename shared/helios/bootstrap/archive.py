@@ -193,6 +193,7 @@ def eraser(settings: Settings) -> Iterator[Eraser]:
         yield Eraser(
             PostgresErasure(settings.postgres_url),
             EvidenceExtractor([evaluator.flow for evaluator in rules.reconciler.evaluators.values()], sources),
+            PostgresManifest(pool, settings.postgres_url),
             archive=archive.archive if archive else None,
             files=archive.files if archive else None,
             tombstones=sink,

@@ -15,6 +15,9 @@ from helios.reconciliation.record import FlowKey
 class ErasureStore(Protocol):
     """Erases from the database. Every method raises Retryable when it can't be reached."""
 
+    def attach_partitions(self) -> None:
+        """Make the tables partitions again whose drop has begun: what was detached is found by no other method."""
+
     def events(self, selector: Selector) -> list[Event]:
         """The events in the database that a selector finds."""
 

@@ -39,5 +39,5 @@ class RetentionStore(Protocol):
             archived: drop it only if a record of ``compare_partition`` holds.
 
         Raises:
-            Rejected: no record holds. The partition is as before.
+            Rejected: no record holds, or another process changes the archive. The partition is as before.
         """

@@ -5,7 +5,7 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +27,19 @@ FROM_LOG = (
 
 class ArchiveBusyError(HeliosError):
     """Another process changes the archive. The command can be repeated when that process has ended."""
+
+
+@contextmanager
+def own_turn(manifest: Manifest) -> Iterator[ArchiveTurn]:
+    """Begin to change the archive. Until the end, no other process changes it, or drops a partition.
+
+    Raises:
+        ArchiveBusyError: another process does.
+    """
+    with manifest.turn(patience_seconds=PATIENCE_SECONDS) as turn:
+        if turn is None:
+            raise ArchiveBusyError("Another process changes the archive now. Repeat the command in a few minutes.")
+        yield turn
 
 
 class Archive:
@@ -139,17 +152,9 @@ class Archive:
             name = turn.restore(since, until + timedelta(days=1), self.files.rows(files), expected)
         return name, expected.rows
 
-    @contextmanager
-    def own_turn(self) -> Iterator[ArchiveTurn]:
-        """Begin to change the archive.
-
-        Raises:
-            ArchiveBusyError: another process does.
-        """
-        with self.manifest.turn(patience_seconds=PATIENCE_SECONDS) as turn:
-            if turn is None:
-                raise ArchiveBusyError("Another process changes the archive now. Repeat the command in a few minutes.")
-            yield turn
+    def own_turn(self) -> AbstractContextManager[ArchiveTurn]:
+        """As the function ``own_turn``."""
+        return own_turn(self.manifest)
 
     def remove_unreadable(self, turn: ArchiveTurn) -> int:
         """Remove the files that an interrupted run has left, and those that were replaced; return their number."""

@@ -12,10 +12,10 @@ from helios.model.archive import ArchiveFile, FileFilter, IndexedField
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Receipt, Selector
 from helios.model.events import Event
-from helios.ports.archive import ArchiveTurn
+from helios.ports.archive import ArchiveTurn, Manifest
 from helios.ports.erasure import ErasureFiles, ErasureStore, LogErasure, Tombstones
 from helios.reconciliation.evidence import EvidenceExtractor
-from helios.services.archive import Archive
+from helios.services.archive import Archive, own_turn
 
 
 class Eraser:
@@ -30,6 +30,7 @@ class Eraser:
         self,
         store: ErasureStore,
         extractor: EvidenceExtractor,
+        manifest: Manifest,
         *,
         archive: Archive | None = None,
         files: ErasureFiles | None = None,
@@ -41,6 +42,7 @@ class Eraser:
         Args:
             store: the database.
             extractor: knows to which flow instances an event belongs.
+            manifest: no other process changes the archive or drops a partition meanwhile.
             archive: the archive; None: there is none.
             files: its files; None: there is no archive.
             tombstones: Kafka; None: there is no sink.
@@ -48,6 +50,7 @@ class Eraser:
         """
         self._store = store
         self._extractor = extractor
+        self._manifest = manifest
         self._archive = archive
         self._files = files
         self._tombstones = tombstones
@@ -74,7 +77,7 @@ class Eraser:
             clock: the time.
 
         Raises:
-            ArchiveBusyError: another process changes the archive. Nothing was erased.
+            ArchiveBusyError: another process changes the archive, or drops a partition. Nothing was erased.
             Retryable: the database, the archive or Kafka can't be reached. The same command does the rest.
         """
         with self._turn() as turn:
@@ -125,13 +128,12 @@ class Eraser:
         return {place: number + again[place] for place, number in removed.items()}
 
     @contextmanager
-    def _turn(self) -> Iterator[ArchiveTurn | None]:
-        """Begin to change the archive, if there is one, without what an interrupted run has left in it."""
-        if self._archive is None:
-            yield None
-            return
-        with self._archive.own_turn() as turn:
-            self._archive.remove_unreadable(turn)
+    def _turn(self) -> Iterator[ArchiveTurn]:
+        """Begin to change the archive and the partitions, without what an interrupted run has left in them."""
+        with own_turn(self._manifest) as turn:
+            self._store.attach_partitions()
+            if self._archive:
+                self._archive.remove_unreadable(turn)
             yield turn
 
     def _archived(self, selector: Selector) -> dict[ArchiveFile, list[Event]]:
@@ -141,9 +143,9 @@ class Eraser:
         files = self._archive.manifest.files(_file_filter(selector))
         return {file: events for file in files if (events := self._files.matching(file, selector))}
 
-    def _rewrite(self, turn: ArchiveTurn | None, file: ArchiveFile, selector: Selector, now: datetime) -> None:
+    def _rewrite(self, turn: ArchiveTurn, file: ArchiveFile, selector: Selector, now: datetime) -> None:
         """Replace a file by one without the value, and remove it."""
-        if self._archive is None or self._files is None or turn is None:
+        if self._archive is None or self._files is None:
             return
         with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
             files = self._files.rewrite(file, selector, Path(folder))

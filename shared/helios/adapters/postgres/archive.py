@@ -23,7 +23,7 @@ from helios.model.sources import Source
 from helios.ports.log import Partition, Progress
 
 LEASE = "archive"
-"""The lease of the process that changes the archive."""
+"""The lease of the process that changes the archive, or drops a partition."""
 
 GRACE = timedelta(hours=1)
 """How long after its end a day is archived: a batch in progress may still store events of that day."""

@@ -14,6 +14,7 @@ from helios.adapters.postgres.connection import connect, lift_timeout, translate
 from helios.adapters.postgres.events import EVENT_COLUMNS, event_from_row
 from helios.adapters.postgres.flow_versions import begin_generation
 from helios.adapters.postgres.parameters import keys_as_json, to_json
+from helios.adapters.postgres.retention import attach_detached
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Selector, mentions, spellings
 from helios.model.events import ERASED, Event
@@ -38,10 +39,11 @@ SELECT_DEAD_LETTERS = (
 
 CLEAR_TEXTS = "UPDATE resolution_actions SET text = %s WHERE text ~ %s"
 
-# A partition is scanned as a part of its table.
+# A partition is scanned as a part of its table, unless its detachment was interrupted: the table then lacks its rows.
 SELECT_TABLES = """
 SELECT relname FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+    AND NOT (relispartition AND NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = pg_class.oid AND inhdetachpending))
     AND relname NOT IN ('dead_letters', 'schema_migrations')
 ORDER BY relname
 """
@@ -52,6 +54,11 @@ class PostgresErasure:
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
+
+    def attach_partitions(self) -> None:
+        """Make the tables partitions again whose drop has begun."""
+        with translate_errors(), connect(self._database_url, name="helios-erase", autocommit=True) as connection:
+            attach_detached(connection)
 
     def events(self, selector: Selector) -> list[Event]:
         """The events in Postgres that a selector finds."""

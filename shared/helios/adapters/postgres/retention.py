@@ -8,7 +8,9 @@ import psycopg
 from psycopg import sql
 
 from helios.adapters.postgres import comparisons
+from helios.adapters.postgres.archive import LEASE
 from helios.adapters.postgres.connection import Pool, connect, translate_errors
+from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.partitions import SELECT_PARTITIONS, attach
 from helios.errors import Rejected
 from helios.model.retention import Topic
@@ -123,6 +125,8 @@ SELECT name FROM (
 ) AS expired
 """  # noqa: S608 - only a constant is filled in
 
+DETACHED: Final = "SELECT name FROM detached_partitions WHERE to_regclass(name) IS NOT NULL"
+
 IS_ATTACHED: Final = """
 SELECT inhdetachpending FROM pg_inherits WHERE inhparent = 'events'::regclass AND inhrelid = to_regclass(%s)
 """
@@ -136,6 +140,9 @@ ON CONFLICT (name) DO NOTHING
 CHANGED: Final = "it, or its files in the archive, changed after the comparison: the next run compares it again"
 
 
+BUSY: Final = "another process changes the archive, or drops a partition: the next run drops it"
+
+
 class PostgresRetention:
     """Implements ``RetentionStore``."""
 
@@ -143,11 +150,12 @@ class PostgresRetention:
         """Take the connections.
 
         Args:
-            pool: for rows and sums.
+            pool: for rows and sums, and the lease.
             database_url: for a connection of its own, on which a partition is dropped: that may take minutes, and can't
                 be done in a transaction.
         """
         self._pool = pool
+        self._leases = PostgresLeases(pool)
         self._database_url = database_url
 
     def remove(self, topic: Topic, *, before: datetime, limit: int) -> int:
@@ -185,13 +193,18 @@ class PostgresRetention:
         """Drop a partition. An interrupted call is completed by the next one.
 
         Its comparison must hold before it is detached, and again afterwards, when no other process can store an event
-        in it. Neither reads the events.
+        in it. Neither reads the events. It needs the lease of the archive: an erasure does not find the events of a
+        partition that is detached meanwhile.
         """
-        with translate_errors(), self._connect() as connection:
+        with self._leases.take(LEASE) as lease, translate_errors(), self._connect() as connection:
+            if lease is None:
+                raise Rejected(BUSY, field=name)
             if archived and not comparisons.holds(connection, name):
                 raise Rejected(CHANGED, field=name)
             if (is_pending := _attached(connection, name)) is not None:
-                connection.execute(ADD_DETACHED, [name])
+                with connection.transaction():
+                    connection.execute(ADD_DETACHED, [name])
+                    lease.fence(connection)
                 _detach(connection, name, is_pending=is_pending)
             if archived and not comparisons.holds(connection, name):
                 _attach(connection, name)
@@ -200,9 +213,19 @@ class PostgresRetention:
                 comparisons.forget(connection, name)
                 connection.execute(_statement("DROP TABLE IF EXISTS {}", name))
                 connection.execute("DELETE FROM detached_partitions WHERE name = %s", [name])
+                lease.fence(connection)
 
     def _connect(self) -> psycopg.Connection:
         return connect(self._database_url, name="helios-retention", autocommit=True)
+
+
+def attach_detached(connection: psycopg.Connection) -> None:
+    """Make every table a partition again whose drop has begun; the next run drops it. The caller has the lease.
+
+    It completes a detachment that was interrupted, and thus waits for the transactions that use ``events``.
+    """
+    for (name,) in connection.execute(DETACHED).fetchall():
+        _attach(connection, name)
 
 
 def _removal(table: LiteralString, rows: Rows) -> LiteralString:
