@@ -79,6 +79,25 @@ def test_a_flow_of_helios_is_edited_previewed_and_approved(api, services):
     ]
 
 
+def recovering(per_hour, after_seconds=60):
+    return f"{LENIENT}\n[flow.recovery]\nper_hour = {per_hour}\nafter_seconds = {after_seconds}\n"
+
+
+@pytest.mark.parametrize("more", [recovering(6), recovering(5, after_seconds=59)], ids=["more", "earlier"])
+def test_a_version_that_starts_more_recoveries_needs_the_scope_replay(api, more):
+    """Whoever may not start a recovery may not let a policy start them either."""
+    assert save(api, recovering(5)).status_code == 403
+    assert save(api, recovering(5), token="admin").status_code == 201
+    assert post(api, "order/1/preview").status_code == 200
+    refused = post(api, "order/1/approve")
+    assert refused.status_code == 403
+    assert "needs a token with the scope replay as well" in refused.json()["detail"]
+    assert post(api, "order/1/approve", token="admin").status_code == 200
+
+    assert save(api, more, based_on=1).status_code == 403
+    assert save(api, recovering(4), based_on=1).status_code == 201
+
+
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 def test_the_export_is_byte_for_byte_what_the_author_wrote(api, ends):
     text = f"# Größe: наш порядок{ends}{LENIENT.replace(chr(10), ends)}{ends}   # end"

@@ -46,7 +46,7 @@ def test_topics_have_the_configuration_that_they_need(apache_kafka, log_topics):
 def test_more_replicas_than_brokers_are_refused_by_name(apache_kafka, topic_name):
     with pytest.raises(HeliosError, match=r"did not create .*deliveries.*replication"):
         kafka_topics.create(
-            apache_kafka.brokers, topics(topic_name), config_file=None, partitions=1, replicas=5, retention_days=1
+            apache_kafka.brokers, topics(topic_name), properties={}, partitions=1, replicas=5, retention_days=1
         )
 
 

@@ -36,21 +36,20 @@ def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapp
 
 
 def create(
-    brokers: str, topics: Topics, *, config_file: str | None, partitions: int, replicas: int, retention_days: int
+    brokers: str, topics: Topics, *, properties: Mapping[str, str], partitions: int, replicas: int, retention_days: int
 ) -> list[str]:
     """Create the topics that do not exist, and return their names; those that exist stay as they are.
 
     Args:
         brokers: bootstrap servers, as ``host:port,host:port``.
         topics: the names.
-        config_file: a file of further librdkafka properties, one ``name=value`` per line.
+        properties: further librdkafka properties.
         partitions: of each topic.
         replicas: of each partition.
         retention_days: as in ``configuration``.
 
     Raises:
         HeliosError: the cluster refuses a topic; the message has its reason.
-        ConfigurationError: the file or a property in it is wrong.
     """
     settings = configuration(topics, replicas=replicas, retention_days=retention_days)
     wanted = [
@@ -59,7 +58,7 @@ def create(
     ]
     created = []
     try:
-        client = AdminClient({**client_properties(brokers, config_file), "log_level": 0})
+        client = AdminClient({**client_properties(brokers, properties), "log_level": 0})
         for name, future in client.create_topics(wanted, request_timeout=CREATION_SECONDS).items():
             try:
                 future.result(CREATION_SECONDS)

@@ -7,6 +7,7 @@ from typing import Final
 from helios.errors import Rejected
 from helios.model.flow_versions import FlowOwner, FlowPreview, FlowRules, FlowVersion, NewFlowVersion
 from helios.ports.flow_versions import FlowVersions
+from helios.reconciliation.declaration import Flow
 from helios.services.flow_preview import PreviewSources, preview_flow
 from helios.services.rules import Rules
 
@@ -37,14 +38,22 @@ class FlowEditor:
             by_flow.setdefault(version.flow, []).append(version)
         return [self._rules_of(name, by_flow[name]) for name in sorted(by_flow)]
 
-    def save(self, request: NewFlowVersion, *, actor: str, now: datetime) -> FlowVersion:
+    def save(self, request: NewFlowVersion, *, actor: str, now: datetime, may_recover: bool) -> FlowVersion:
         """Save a draft of the flow that the text declares.
+
+        Args:
+            request: the text, and the version that its author has seen.
+            actor: the author.
+            now: the time of the draft.
+            may_recover: whether the author may start recoveries, and so a policy that does.
 
         Raises:
             TomlError: the text is wrong.
-            Rejected: a file owns the flow, a setting does not go with it, or another version was saved meanwhile.
+            Rejected: a file owns the flow, a setting does not go with it, another version was saved meanwhile, or the
+                draft starts more recoveries than the rules in force, and the author may start none.
         """
         flow = self._rules.read(request.text)
+        self._check_recovery(flow, may_recover=may_recover)
         return self._versions.save(flow.name, request.text, based_on=request.based_on, actor=actor, now=now)
 
     def preview(self, flow: str, number: int, *, days: int, actor: str, now: datetime) -> FlowPreview | None:
@@ -70,8 +79,10 @@ class FlowEditor:
         self._versions.mark_previewed(flow, number, actor=actor, now=now)
         return result
 
-    def approve(self, flow: str, number: int, *, actor: str, now: datetime) -> FlowVersion | None:
+    def approve(self, flow: str, number: int, *, actor: str, now: datetime, may_recover: bool) -> FlowVersion | None:
         """Put a version in force, and start its recompute; None: there is no such version.
+
+        The arguments are those of ``save``.
 
         Raises:
             TomlError: the text is wrong for the sources that are declared now.
@@ -80,7 +91,7 @@ class FlowEditor:
         version = self._versions.version(flow, number)
         if version is None:
             return None
-        self._rules.read(version.text)
+        self._check_recovery(self._rules.read(version.text), may_recover=may_recover)
         approved = self._versions.approve(flow, number, actor=actor, now=now)
         self._rules.refresh()
         return approved
@@ -115,6 +126,21 @@ class FlowEditor:
             reason = f"is declared in {self._rules.file}, which HELIOS_FLOWS_FILE names: copy that file"
             raise Rejected(reason, field="flow", status=409)
         return next((each.text for each in self.flows() if each.flow == flow), None)
+
+    def _check_recovery(self, flow: Flow, *, may_recover: bool) -> None:
+        """Refuse a policy that starts more recoveries than the one in force, for a person who may start none."""
+        if may_recover or flow.recovery is None:
+            return
+        self._rules.refresh()
+        evaluator = self._rules.evaluators.get(flow.name)
+        in_force = evaluator.flow.recovery if evaluator else None
+        if (
+            in_force is None
+            or flow.recovery.per_hour > in_force.per_hour
+            or flow.recovery.after_seconds < in_force.after_seconds
+        ):
+            reason = "starts more recoveries than the rules in force: that needs a token with the scope replay as well"
+            raise Rejected(reason, field="flow.recovery", status=403)
 
     def _rules_of(self, name: str, versions: Sequence[FlowVersion]) -> FlowRules:
         in_force = next((version for version in versions if version.state == "in_force"), None)
