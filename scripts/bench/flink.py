@@ -124,7 +124,7 @@ class _Bench:
         """New topics."""
         names = topics(f"bench-{uuid.uuid4().hex[:8]}")
         kafka_topics.create(
-            self.kafka.brokers, names, config_file=None, partitions=partitions, replicas=1, retention_days=1
+            self.kafka.brokers, names, properties={}, partitions=partitions, replicas=1, retention_days=1
         )
         return names
 

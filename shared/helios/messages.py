@@ -4,8 +4,9 @@
 topic              key                                        value
 =================  =========================================  ===========================================
 ``deliveries``     ``delivery_key``                           ``LogInput``
-``events``         as the delivery's                          ``Event``: every event, once
-``verdicts``       ``verdict_key``                            ``FlowRecord``: compacted, the latest counts
+``events``         the identity of the event                  ``Event``: every event, once
+``verdicts``       ``verdict_key``                            ``FlowRecord``: compacted, the latest counts;
+                                                              see ``encode_replacement``
 ``counts``         ``count_key``                              ``Count``: compacted, the largest counts
 ``dead-letters``   the fingerprint                            ``DeadLetterMessage``
 =================  =========================================  ===========================================
@@ -21,7 +22,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetter, fingerprint_of
@@ -268,6 +269,25 @@ decode_event = msgspec.json.Decoder(Event).decode
 
 encode_verdict = encode_record
 decode_verdict = decode_record
+
+
+class _Replacement(msgspec.Struct, frozen=True):
+    """What a message of ``verdicts`` says beside the record."""
+
+    replaces: bool = False
+
+
+_decode_replacement = msgspec.json.Decoder(_Replacement).decode
+
+
+def encode_replacement(record: FlowRecord) -> bytes:
+    """The value of a verdict that a recompute or an erasure has made: it may have less evidence than the stored one."""
+    return _encode({**asdict(record), "replaces": True})
+
+
+def is_replacement(value: bytes | str) -> bool:
+    """Whether a verdict may have less evidence than the stored one, and replaces it all the same."""
+    return _decode_replacement(value).replaces
 
 
 def verdict_key(record: FlowRecord) -> str:

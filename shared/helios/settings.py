@@ -115,6 +115,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="File of more librdkafka properties (TLS, SASL), one name=value per line. Empty: none."),
     ] = None
+    kafka_secret: Annotated[
+        str | None,
+        Meta(
+            description="More librdkafka properties, as name=value separated by spaces, such as sasl.password=..., for "
+            "processes that read no file. They replace those of HELIOS_KAFKA_CONFIG."
+        ),
+    ] = None
     engine: Annotated[
         Literal["postgres", "flink"],
         Meta(

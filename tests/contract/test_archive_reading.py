@@ -19,12 +19,13 @@ from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import ConfigurationError, Retryable
 from helios.model.access import EventLimits
 from helios.model.archive import FileFilter
-from helios.model.events import Event, EventFilter
+from helios.model.events import Delivery, Event, EventFilter
 from helios.model.replay import Checkpoint, ReplayFilter
 from helios.reconciliation import declaration
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.views import Sources, View
+from helios.sources.declaration import load as load_sources
 from tests.support.archive import FIRST, NOW, change_at_first_listing, days, fill, midnight, order, shipment
 
 FILTERS = {
@@ -237,9 +238,13 @@ def test_a_long_search_ends_the_page_and_continues_at_its_cursor(filled, monkeyp
 @pytest.fixture
 def view(archived) -> View:
     """What a caller sees of one order, of which two events were received."""
-    reconciler = Reconciler(declaration.load(None))
+    return view_of(archived, Reconciler(declaration.load(None)), order(1), shipment(1))
+
+
+def view_of(archived, reconciler: Reconciler, *deliveries: Delivery) -> View:
+    """What a caller sees after some deliveries."""
     store = PostgresStore(archived.pool)
-    ingest([order(1), shipment(1)], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
     return View(
         Sources(
             archived.opened.reader,
@@ -251,6 +256,7 @@ def view(archived) -> View:
             PostgresIncidents(archived.pool),
             PostgresBalances(archived.pool),
             PostgresRecoveries(archived.pool),
+            registry=reconciler.sources,
         )
     )
 
@@ -274,6 +280,69 @@ def test_an_order_whose_instance_was_removed_follows_from_its_archived_events(ar
     assert after.status == "incomplete"
     assert [leg.fields for leg in after.legs] == [leg.fields for leg in before.legs]
     assert view.flow("order", "ORD-2") is None
+
+
+FLOW = """
+[[flow]]
+name = "sale"
+key = "{key}"
+window_seconds = 86400
+grace_seconds = 60
+
+[[flow.leg]]
+name = "order"
+source = "aws"
+type = "OrderPlaced"
+
+[[flow.leg]]
+name = "{name}"
+source = "{source}"
+type = "{type}"
+"""
+
+
+def test_an_order_follows_from_the_events_of_a_declared_source_too(archived, tmp_path):
+    file = tmp_path / "sources.toml"
+    file.write_text('[[source]]\nname = "stripe"\npreset = "stripe"\n')
+    sources = load_sources(str(file))
+    text = FLOW.format(key="order_id", name="payment", source="stripe", type="payment_intent.succeeded")
+    data = {"object": {"amount": 1050, "currency": "usd", "metadata": {"order_id": "ORD-1"}}}
+    event = {"id": "evt_1", "type": "payment_intent.succeeded", "created": 1761955200, "api_version": "1", "data": data}
+    payment = Delivery(
+        channel="webhook",
+        body=msgspec.json.encode(event),
+        received_at=midnight(FIRST) + timedelta(hours=1),
+        declaration=sources.declared["stripe"],
+    )
+    reconciler = Reconciler([declaration.parse_version(text, sources=sources)], sources)
+    view = view_of(archived, reconciler, order(1), payment)
+    before = view.flow("sale", "ORD-1")
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM flow_instances")
+
+    after = view.flow("sale", "ORD-1")
+
+    assert before is not None
+    assert after is not None
+    assert (before.status, after.status) == ("matched", "matched")
+
+
+@pytest.mark.parametrize(
+    ("key", "own"),
+    [("orderId", 'key = "reference"'), ("order_id", 'key = ["reference", "order_id"]'), ("customer_id", "")],
+)
+def test_an_instance_does_not_follow_from_events_that_are_not_found_by_their_order(archived, key, own):
+    """Its verdict would be wrong: of the events with another key, the order names some or none."""
+    text = FLOW.format(key=key, name="inventory", source="azure", type="InventoryReserved") + own
+    reconciler = Reconciler([declaration.parse_version(text)])
+    same = order(1, customer="ORD-1")  # found by its order also where the customer is the key
+    view = view_of(archived, reconciler, same, shipment(1))
+    before = view.flow("sale", "ORD-1")
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM flow_instances")
+
+    assert before is not None
+    assert view.flow("sale", "ORD-1") is None
 
 
 def test_the_events_of_an_order_are_found_after_their_identities_were_removed(archived, view):

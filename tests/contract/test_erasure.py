@@ -216,6 +216,50 @@ def test_what_a_scan_still_finds_is_in_the_receipt(archived):
     assert erase(archived).left == {"events": 1}
 
 
+@pytest.mark.parametrize("chosen", [ADA, selector("customer", "CUST-1")])
+def test_what_a_scan_still_finds_in_the_archive_is_in_the_receipt(archived, chosen):
+    """The events are those of other customers: one names her elsewhere, and one has a longer name."""
+    details = [
+        {"customer_id": "CUST-2", "referred_by": "CUST-1"},
+        {"customer_id": "CUST-11", "referred_by": "CUST-1-x"},
+    ]
+    archive_and_drop(archived, *details)
+
+    assert erase(archived, chosen).left == {"archive": 1}
+
+
+def archive_and_drop(archived, *details):
+    """Archive an order with each of these payloads, and drop them from Postgres."""
+    for number, detail in enumerate(details):
+        delivery = order(number)
+        body = json.loads(delivery.body) | {"detail": {"order_id": f"ORD-{number}", **detail}}
+        archived.ingest(msgspec.structs.replace(delivery, body=json.dumps(body).encode()))
+    archived.archive.run(NOW)
+    archived.drop(FIRST)
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM frames")
+
+
+@pytest.mark.parametrize("is_archived", [True, False])
+def test_a_number_in_a_path_is_an_index_or_a_name_in_both_tiers(archived, is_archived):
+    mail = {"email": "ada@example.com"}
+    details = [{"items": [mail]}, {"items": {"0": mail}}, {"items": [{}, mail]}, {"a/b": [{"~": "ada@example.com"}]}]
+    archive_and_drop(archived, *details)
+    if not is_archived:
+        archived.archive.restore(FIRST, FIRST)
+    place = "archive" if is_archived else "events"
+
+    for path, expected in (("items.0.email", 2), ("items.1.email", 1), ("a/b.0.~", 1)):
+        with bootstrap.eraser(archived.settings) as eraser:
+            assert eraser.preview(selector(path, "ada@example.com"))[place] == expected
+
+
+@pytest.mark.parametrize("part", ["-1", "+1", "01", "00", " 1"])
+def test_a_number_in_a_path_that_only_postgres_knows_is_refused(part):
+    with pytest.raises(ConfigurationError, match="no sign and no leading zero"):
+        selector(f"items.{part}.email", "ada@example.com")
+
+
 def test_the_receipt_is_signed_and_in_the_audit_log_without_the_value(filled):
     receipt = erase(filled)
 

@@ -24,7 +24,7 @@ from helios.normalise import normalise
 from helios.services import log_archive
 from helios.services.log_archive import LogArchive
 from helios.services.projection import Projector
-from tests.fakes.log import MemoryLog, MemoryLogReader
+from tests.fakes.log import MemoryDeliveryLog, MemoryLog, MemoryLogReader
 from tests.support.archive import FIRST, NOW, days, order, shipment
 
 ALL = FileFilter()
@@ -52,7 +52,7 @@ class World:
         self.archived = archived
         self.log = MemoryLog()
         store = PostgresStore(archived.pool)
-        self.projector = Projector(TOPICS, store=store, stores_events=False)
+        self.projector = Projector(TOPICS, store=store, log=MemoryDeliveryLog(), stores_events=False)
         self.copier = LogArchive(archived.archive, archived.opened.files, seconds=0)
 
     def append(self, *deliveries) -> list[Event]:
@@ -184,7 +184,7 @@ def test_two_processes_with_the_same_partition_archive_it_once(world):
 def test_the_archive_begins_where_the_projector_has_stopped_to_store_events(world):
     """It waits for the projector, whatever the order in which they are started with the new setting."""
     before = world.append(*deliveries(of_days=1))
-    stores = Projector(TOPICS, store=PostgresStore(world.archived.pool))
+    stores = Projector(TOPICS, store=PostgresStore(world.archived.pool), log=MemoryDeliveryLog())
     reader = MemoryLogReader(world.log, PostgresLogOffsets(world.archived.pool), Random(3))
     while stores.project(reader):
         pass

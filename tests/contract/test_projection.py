@@ -14,18 +14,31 @@ from msgspec.structs import replace
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.balances import PostgresBalances
 from helios.adapters.postgres.log import PostgresLogOffsets, PostgresProjectionProgress
+from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.errors import ConflictError, Retryable
-from helios.messages import count_key, encode_count, encode_event, encode_verdict, topics, verdict_key
+from helios.flink.steps import Judge, encode_record
+from helios.messages import (
+    RecomputeMessage,
+    count_key,
+    decode_delivery,
+    encode_count,
+    encode_event,
+    encode_verdict,
+    topics,
+    verdict_key,
+)
 from helios.model.balances import MANIFEST_TYPE, BalanceFilter
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, EventFilter
 from helios.model.flows import FlowFilter
+from helios.model.resolutions import InstanceName, ResolutionRequest
 from helios.normalise import normalise
 from helios.ports.log import Partition, Progress
+from helios.ports.resolutions import Resolutions
 from helios.reconciliation.fold import Fold
-from helios.reconciliation.record import FlowCount
+from helios.reconciliation.record import FlowCount, FlowRecord
 from helios.services import projection
 from helios.services.balances import BalanceJob
 from helios.services.ingest import ingest
@@ -33,9 +46,11 @@ from helios.services.outcomes import summaries
 from helios.services.projection import Projector
 from helios.services.recompute import recompute
 from helios.services.reconciler import Reconciler
+from helios.services.resolutions import resolve
 from helios.services.sweep import expire_flows
 from tests.conftest import TABLES
-from tests.fakes.log import MemoryLog, MemoryLogReader
+from tests.fakes.log import MemoryDeliveryLog, MemoryLog, MemoryLogReader
+from tests.fakes.resolutions import MemoryResolutions
 from tests.fakes.store import MemoryOutbox, MemoryStore
 from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.depth import examples
@@ -57,7 +72,8 @@ class Projected:
         self.offsets = offsets
         self.log = MemoryLog()
         self.job = Job(Fold(FLOWS), TOPICS, self.log.append)
-        self.projector = Projector(TOPICS, store=store)
+        self.deliveries = MemoryDeliveryLog()
+        self.projector = Projector(TOPICS, store=store, log=self.deliveries)
 
     def reader(self, seed: int = 0) -> MemoryLogReader:
         """A reader of all partitions that begins where the store says."""
@@ -220,6 +236,130 @@ def test_a_record_that_has_not_changed_is_not_written(projected):
     assert projected.store.flow(("order", "ORD-1")).version == 1
 
 
+@pytest.fixture
+def resolutions(projected, request) -> Resolutions:
+    """The decisions about the instances of the store."""
+    if isinstance(projected.store, MemoryStore):
+        return MemoryResolutions(projected.store)
+    return PostgresResolutions(request.getfixturevalue("pool"))
+
+
+def accept(resolutions: Resolutions, key: str) -> None:
+    """Accept an order as it is."""
+    request = ResolutionRequest(step="accept", instances=(InstanceName("order", key),), text="known")
+    resolve(request, resolutions=resolutions, flows=["order"], actor="kim", now=OVERDUE)
+
+
+def test_records_that_a_job_from_an_earlier_savepoint_writes_again_change_nothing(projected, resolutions):
+    """People have accepted a mismatch and a missing leg; in between, the job writes what was before these."""
+    projected.job.take([leg("order", "ORD-1"), leg("payment", "ORD-1", amount=1), leg("inventory", "ORD-1")])
+    projected.job.take([leg("order", "ORD-2"), leg("order", "ORD-2")])
+    projected.job.expire(OVERDUE)
+    verdicts = [
+        message.value
+        for (topic, _), messages in projected.log.messages().items()
+        for message in messages
+        if topic == TOPICS.verdicts and message.value
+    ]
+    projected.project()
+    for key in ("ORD-1", "ORD-2"):
+        accept(resolutions, key)
+    before = stored(projected.store)
+    decided = [projected.store.flow(("order", key)) for key in ("ORD-1", "ORD-2")]
+    assert [(flow.status, flow.resolved) for flow in decided] == [("mismatched", True), ("incomplete", True)]
+
+    for value in verdicts:
+        projected.log.append(TOPICS.verdicts, "order", value)
+        projected.project()
+        assert stored(projected.store) == before
+    assert len(verdicts) >= 6
+    assert projected.deliveries.values == []
+
+
+def act_on_messages(projected: Projected) -> None:
+    """Let the job take what the projector has appended, and write its records."""
+    judge = Judge(Fold(FLOWS), horizon=ALL)
+    for value in projected.deliveries.values:
+        message = decode_delivery(value)
+        assert isinstance(message, RecomputeMessage)
+        known = encode_record(projected.job.records[message.flow, message.key])[1]
+        record, is_written = judge.act_on([(0, value.decode())], known, NOON + ALL, None)
+        assert record
+        assert is_written
+        projected.log.append(TOPICS.verdicts, *encode_replacement(record))
+
+
+def encode_replacement(record: FlowRecord) -> tuple[str, bytes]:
+    """The message of a record that a recompute or an erasure has made."""
+    key, text = encode_record(record, replaces=True)
+    return key, text.encode()
+
+
+def test_evidence_that_the_job_has_forgotten_is_given_back_to_it(projected):
+    """A second payment arrives when the state has no record any more: it replaces nothing, and is merged."""
+    first = [leg(name, "ORD-1") for name in ("order", "payment", "inventory")]
+    late = leg("payment", "ORD-1", id_="again", after=timedelta(days=31).total_seconds())
+    projected.job.take(first)
+    projected.project()
+    before = stored(projected.store)["flows"]
+    projected.job.records.clear()
+    projected.job.take([late])
+    projected.project()
+    assert stored(projected.store)["flows"] == before
+    assert len(projected.deliveries.values) == 1
+
+    act_on_messages(projected)
+    projected.project()
+    assert stored(projected.store) == ingested([*first, late], expired=None)
+
+
+def test_a_deadline_that_passes_for_a_job_that_has_less_evidence_ends_the_waiting(projected):
+    projected.job.take([leg("order", "ORD-1"), leg("order", "ORD-1"), leg("payment", "ORD-1")])
+    projected.project()
+    projected.job.records.clear()
+    projected.job.take([leg("order", "ORD-1")])
+    projected.job.expire(OVERDUE)
+    projected.project()
+    assert projected.store.flow(("order", "ORD-1")).status == "open"
+
+    act_on_messages(projected)
+    projected.project()
+    record = projected.store.flow(("order", "ORD-1"))
+    assert (record.status, [item.leg for item in record.evidence_set.items]) == ("incomplete", ["order", "payment"])
+
+
+def test_while_the_deliveries_take_nothing_no_message_is_projected(projected):
+    projected.job.take([leg("order", "ORD-1")])
+    projected.project()
+    projected.job.records.clear()
+    projected.job.take([leg("payment", "ORD-1")])
+    projected.deliveries.is_down = True
+    before = stored(projected.store)
+    with pytest.raises(Retryable):
+        projected.project()
+    assert stored(projected.store) == before
+
+    projected.deliveries.is_down = False
+    projected.project()
+    assert len(projected.deliveries.values) == 1
+
+
+def test_a_record_that_lost_evidence_to_a_recompute_or_an_erasure_replaces_the_stored_one(projected):
+    """Also if the next record of the instance is in the same batch."""
+    projected.job.take([leg("order", "ORD-1"), leg("payment", "ORD-1")])
+    projected.project()
+    job = Job(Fold(FLOWS), TOPICS, MemoryLog().append)
+    job.take([leg("payment", "ORD-1")])
+    projected.log.append(TOPICS.verdicts, *encode_replacement(job.records["order", "ORD-1"]))
+    job.take([leg("inventory", "ORD-1")])
+    record = job.records["order", "ORD-1"]
+    projected.log.append(TOPICS.verdicts, verdict_key(record), encode_verdict(record))
+    projected.project()
+
+    assert projected.store.flow(("order", "ORD-1")).evidence_set == record.evidence_set
+    assert projected.deliveries.values == []
+
+
 def test_counts_that_are_read_again_add_nothing(projected):
     """A job that begins at an earlier savepoint writes them again, in the same or in smaller steps."""
     for stored_so_far, duplicates in ((1, 0), (2, 1), (1, 0), (2, 3)):
@@ -329,7 +469,7 @@ def test_offsets_move_only_from_where_they_are(projected):
 def test_manifests_are_declared_and_repetitions_counted(pool, postgres_store, stores_events):
     """What is balanced is what is projected, and not later; also if Postgres stores no events."""
     projected = Projected(postgres_store, PostgresLogOffsets(pool))
-    projected.projector = Projector(TOPICS, store=postgres_store, stores_events=stores_events)
+    projected.projector = Projector(TOPICS, store=postgres_store, log=MemoryDeliveryLog(), stores_events=stores_events)
     happened_at = NOON + timedelta(seconds=1)
     counts = {"minute": NOON.isoformat(), "events": [{"type": "OrderPlaced", "published": 3}]}
     orders = [

@@ -11,12 +11,14 @@ from msgspec import Raw, structs
 from helios.adapters.kafka import MAX_TOPIC_CHARS, KafkaSink, headers_of, key_of, topic_of
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.stream import PostgresOutbox
+from helios.bootstrap.kafka import client_properties, delivery_log, kafka_sink
 from helios.errors import ConfigurationError, Retryable
 from helios.model.events import Event
 from helios.model.stream import Parked
 from helios.services import sink as sinking
 from helios.services.ingest import ingest
 from helios.services.sink import BATCH, send_parked, sink
+from helios.settings import Settings
 from tests.fakes.store import MemoryOutbox, MemorySink, MemoryStore
 from tests.support.deliveries import NOON, aws_key, eventbridge, eventgrid, poison
 
@@ -143,11 +145,10 @@ REFUSALS = {
 
 
 @pytest.fixture
-def strict(refusing_kafka, tmp_path):
+def strict(refusing_kafka):
     """A sink whose topics are the events' types, on a cluster that can refuse. What it sends at once is one request."""
-    file = tmp_path / "kafka.properties"
-    file.write_text("linger.ms=1000\n")  # until the sink flushes
-    target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=8, config_file=str(file))
+    properties = {"linger.ms": "1000"}  # until the sink flushes
+    target = KafkaSink(refusing_kafka.brokers, topic="{type}", timeout_seconds=8, properties=properties)
     yield target
     target.close()
 
@@ -165,11 +166,10 @@ def test_a_refused_event_does_not_block_the_others(refusal, refusing_kafka, stri
     assert [message.headers["ce_id"] for message in refusing_kafka.messages("Accepted", 4)] == ["1", "3"] * 2
 
 
-def test_a_message_that_is_too_large_for_the_client_does_not_block_the_others(kafka, tmp_path):
+def test_a_message_that_is_too_large_for_the_client_does_not_block_the_others(kafka):
     topic = next(topics)
-    file = tmp_path / "kafka.properties"
-    file.write_text("message.max.bytes=1000\n")
-    target = KafkaSink(kafka.brokers, topic=topic, timeout_seconds=20, config_file=str(file))
+    properties = {"message.max.bytes": "1000"}
+    target = KafkaSink(kafka.brokers, topic=topic, timeout_seconds=20, properties=properties)
     large = structs.replace(event("2"), data=Raw(b'"%s"' % (b"x" * 2000)))
     refused = target.send([event("1"), large, event("3")])
     target.close()
@@ -280,24 +280,49 @@ def test_a_message_has_what_its_sender_said_beside_the_payload():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "message"),
     [
-        ({"topic": "{order}"}, "HELIOS_KAFKA_TOPIC"),
-        ({"config_file": "/nowhere"}, "HELIOS_KAFKA_CONFIG: /nowhere: No such file"),
+        ({"kafka_topic": "{order}"}, "HELIOS_KAFKA_TOPIC"),
+        ({"kafka_config": "/nowhere"}, "HELIOS_KAFKA_CONFIG: /nowhere: No such file"),
+        (
+            {"kafka_secret": "sasl.username=helios hush"},
+            "HELIOS_KAFKA_SECRET: a property is not in the form name=value",
+        ),
     ],
 )
-def test_an_invalid_kafka_setting_is_named(arguments, message):
-    with pytest.raises(ConfigurationError, match=message):
-        KafkaSink("127.0.0.1:9", **({"topic": "t", "timeout_seconds": 1} | arguments))
+def test_an_invalid_kafka_setting_is_named_and_its_content_is_not_shown(settings, message):
+    with pytest.raises(ConfigurationError, match=message) as error:
+        kafka_sink(Settings(database_url="postgresql://nowhere", kafka_brokers="127.0.0.1:9", **settings))
+    assert "hush" not in str(error.value)
 
 
 def test_a_file_adds_properties_and_an_error_does_not_show_the_line(tmp_path, kafka):
     file = tmp_path / "kafka.properties"
+    settings = Settings(database_url="postgresql://nowhere", kafka_brokers=kafka.brokers, kafka_config=str(file))
     file.write_text("# TLS\nclient.id = shop\n\n")
-    sink_with_file = KafkaSink(kafka.brokers, topic=next(topics), timeout_seconds=20, config_file=str(file))
+    sink_with_file = kafka_sink(settings)
+    assert sink_with_file
     sink_with_file.probe()
     sink_with_file.close()
     file.write_text("sasl.password hush\n")
     with pytest.raises(ConfigurationError, match="not in the form name=value") as error:
-        KafkaSink(kafka.brokers, topic="t", timeout_seconds=1, config_file=str(file))
+        kafka_sink(settings)
     assert "hush" not in str(error.value)
+
+
+def test_a_secret_has_properties_too_which_replace_those_of_the_file_and_are_not_shown(tmp_path, kafka):
+    file = tmp_path / "kafka.properties"
+    file.write_text("client.id=shop\nlinger.ms=5\n")
+    secret = "client.id=helios\nsasl.password=a=b#c"  # pragma: allowlist secret
+    settings = Settings(
+        database_url="postgresql://nowhere",
+        engine="flink",
+        log_brokers=kafka.brokers,
+        kafka_config=str(file),
+        kafka_secret=secret,
+    )
+    assert client_properties(settings) == {"client.id": "helios", "linger.ms": "5", "sasl.password": "a=b#c"}
+    assert settings.shown()["kafka_secret"] == "***"
+    log = delivery_log(structs.replace(settings, kafka_secret="no.such.property=1"))
+    with pytest.raises(Retryable, match=r'No such configuration property: "no\.such\.property"'):
+        log.probe()

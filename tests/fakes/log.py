@@ -1,9 +1,10 @@
-"""The log in lists: partitions of messages, and a reader that begins where a store says."""
+"""The log in lists: partitions of messages, a reader that begins where a store says, and the deliveries."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from random import Random
 
+from helios.errors import Retryable
 from helios.ports.log import LogMessage, LogOffsets, Partition, Progress
 
 
@@ -63,6 +64,31 @@ class MemoryLogReader:
     def commit(self, progress: Mapping[Partition, Progress]) -> None:
         """Take that these messages are stored."""
         self._since |= {partition: moved.until for partition, moved in progress.items()}
+
+    def close(self) -> None:
+        """Does nothing; there are no resources to release."""
+
+
+class MemoryDeliveryLog:
+    """Implements ``DeliveryLog``.
+
+    Attributes:
+        values: those of the messages that were appended.
+        is_down: whether it takes none.
+    """
+
+    def __init__(self) -> None:
+        self.values: list[bytes] = []
+        self.is_down = False
+
+    def append(self, messages: Sequence[tuple[str, bytes]]) -> None:
+        """Append messages."""
+        if self.is_down:
+            raise Retryable("the log is down")
+        self.values += [value for _, value in messages]
+
+    def probe(self) -> None:
+        """Does nothing; the log is in this process."""
 
     def close(self) -> None:
         """Does nothing; there are no resources to release."""

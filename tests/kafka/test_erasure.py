@@ -93,7 +93,9 @@ def test_after_compaction_no_broker_has_the_erased_value(
 ):
     topic = Topic(apache_kafka, topic_name, **COMPACTED)
     store, outbox = PostgresStore(pool), PostgresOutbox(pool)
-    target = KafkaSink(apache_kafka.brokers, topic=topic_name, timeout_seconds=20, config_file=str(properties))
+    target = KafkaSink(
+        apache_kafka.brokers, topic=topic_name, timeout_seconds=20, properties={"compression.type": "none"}
+    )
 
     def send(*deliveries):
         ingest(deliveries, dedupe=NullDedupeCache(), store=store)
@@ -142,7 +144,7 @@ def test_a_receipt_names_what_the_log_still_has_and_a_scan_finds_it(
 ):
     """Of the record of the order, only what the tombstone has not replaced yet is found: the earlier message."""
     names, brokers = topics(topic_name), apache_kafka.brokers
-    kafka_topics.create(brokers, names, config_file=None, partitions=2, replicas=3, retention_days=2)
+    kafka_topics.create(brokers, names, properties={}, partitions=2, replicas=3, retention_days=2)
     ingest([order("1", ADAS_ORDER, ADA)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     record_key = json.dumps({"key": f"order/{ADAS_ORDER}"}, separators=(",", ":"))
     producer = Producer({"bootstrap.servers": brokers, "transactional.id": topic_name, "log_level": 0})
@@ -202,7 +204,7 @@ def test_a_killed_erasure_has_erased_from_kafka_when_it_has_run_again(
 ):
     """A repeated erasure does not find the events that the first one has removed from Postgres."""
     names, brokers = topics(topic_name), apache_kafka.brokers
-    kafka_topics.create(brokers, names, config_file=None, partitions=2, replicas=3, retention_days=2)
+    kafka_topics.create(brokers, names, properties={}, partitions=2, replicas=3, retention_days=2)
     sunk = Topic(apache_kafka, f"{topic_name}-sink", partitions=2, cleanup_policy="compact")
     ingest([order("1", ADAS_ORDER, ADA)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     settings = {"ENGINE": "flink", "LOG_BROKERS": brokers, "LOG_PREFIX": topic_name}

@@ -1,8 +1,10 @@
 """The log on real brokers: its topics, and an append that is durable or fails."""
 
 import contextlib
+import time
 
 import pytest
+from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined] # documented
 
 from helios.__main__ import main
@@ -43,10 +45,32 @@ def test_topics_have_the_configuration_that_they_need(apache_kafka, log_topics):
     assert configs[log_topics.deliveries]["min.insync.replicas"] == "2"
 
 
+def test_the_time_of_a_delivery_is_that_of_the_brokers(apache_kafka, log_topics):
+    """The clock of this client is most of an hour ahead, which is the most that brokers accept by default."""
+    ahead = time.time_ns() // 1_000_000 + 3_000_000
+    producer = Producer({"bootstrap.servers": apache_kafka.brokers, "log_level": 0})
+    for name in (log_topics.deliveries, log_topics.events):
+        producer.produce(name, b"1", timestamp=ahead)
+    assert producer.flush(30) == 0
+
+    times: dict[str | None, tuple[int, int]] = {}
+    settings = {"bootstrap.servers": apache_kafka.brokers, "group.id": "test", "auto.offset.reset": "earliest"}
+    with contextlib.closing(Consumer({**settings, "log_level": 0})) as consumer:
+        consumer.subscribe([log_topics.deliveries, log_topics.events])
+        while len(times) < 2:
+            message = consumer.poll(30)
+            assert message
+            times[message.topic()] = message.timestamp()
+    kind, at = times[log_topics.deliveries]
+    assert kind == TIMESTAMP_LOG_APPEND_TIME
+    assert at < ahead
+    assert times[log_topics.events] == (TIMESTAMP_CREATE_TIME, ahead)
+
+
 def test_more_replicas_than_brokers_are_refused_by_name(apache_kafka, topic_name):
     with pytest.raises(HeliosError, match=r"did not create .*deliveries.*replication"):
         kafka_topics.create(
-            apache_kafka.brokers, topics(topic_name), config_file=None, partitions=1, replicas=5, retention_days=1
+            apache_kafka.brokers, topics(topic_name), properties={}, partitions=1, replicas=5, retention_days=1
         )
 
 

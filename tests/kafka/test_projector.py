@@ -65,7 +65,7 @@ class TransactionalJob:
 def job(apache_kafka, topic_name) -> TransactionalJob:
     """A job with topics of its own."""
     kafka_topics.create(
-        apache_kafka.brokers, topics(topic_name), config_file=None, partitions=3, replicas=3, retention_days=1
+        apache_kafka.brokers, topics(topic_name), properties={}, partitions=3, replicas=3, retention_days=1
     )
     return TransactionalJob(apache_kafka.brokers, topic_name)
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from helios.flink.steps import identity_key
 from helios.messages import (
     Topics,
     count_key,
-    delivery_key,
     encode_count,
     encode_dead_letter,
     encode_event,
@@ -70,8 +70,7 @@ class Job:
         outcome = classify(event, self._known.get(event.key), horizon=horizon)
         if outcome.status == "stored":
             self._known[event.key] = known(event)
-            key = delivery_key(delivery, event, self._fold.instances_of(event))
-            self._write(self._topics.events, key, encode_event(event))
+            self._write(self._topics.events, identity_key(event), encode_event(event))
         if outcome.status != "rejected" and not (outcome.status == "duplicate" and is_replay(delivery)):
             for identity, evidence in self._fold.evidence([event]).items():
                 self._put(self._fold.add(self.records.get(identity), identity, evidence))

@@ -25,6 +25,7 @@ from helios.services.ingest import ingest
 from helios.services.recompute import RecomputeJob, recompute
 from helios.services.reconciler import Reconciler
 from helios.services.rules import Rules
+from tests.fakes.log import MemoryDeliveryLog
 from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
 from tests.support.depth import examples
@@ -44,21 +45,8 @@ PATIENT = replace(ORDER, window_seconds=200)
 OTHER_TYPE = replace(ORDER, leg=(*ORDER.leg[:2], Leg(name="inventory", type="InventoryCounted")), rule=())
 
 
-class Messages:
+class Messages(MemoryDeliveryLog):
     """A log that has only what a recompute appends."""
-
-    def __init__(self) -> None:
-        self.values: list[bytes] = []
-        self.is_down = False
-
-    def append(self, messages: Sequence[tuple[str, bytes]]) -> None:
-        if self.is_down:
-            raise Retryable("the log is down")
-        self.values += [value for _, value in messages]
-
-    def probe(self) -> None: ...
-
-    def close(self) -> None: ...
 
     def notes(self) -> list[Note]:
         """The messages as the job has them, in the order of the log."""

@@ -37,9 +37,12 @@ from helios.model.counts import Count
 from helios.model.dead_letters import BEYOND_HORIZON
 from helios.model.events import ERASED, Event
 from helios.model.flow_versions import InForce
+from helios.model.retention import MAX_AHEAD
+from helios.normalise import normalise
 from helios.reconciliation.declaration import shipped_text
 from helios.reconciliation.fold import MAX_DEFERRAL, Fold
 from helios.reconciliation.silence import LOOKBACK
+from helios.services.identity import is_beyond_horizon
 from helios.services.ingest import ingest
 from helios.services.reading import read
 from helios.services.reconciler import Reconciler
@@ -236,6 +239,16 @@ def test_an_event_beyond_the_horizon_is_stored_only_if_a_person_accepts_it(accep
     if not stored:
         assert effects.dead_letter
         assert decode_dead_letter(effects.dead_letter[1]).reason == BEYOND_HORIZON
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), MAX_AHEAD])
+def test_an_identity_is_known_for_as_long_as_its_event_is_accepted(ahead):
+    """The clock of a sender may be ahead; then its event is accepted for longer."""
+    event = replace(normalise(leg("order")), time=NOON + ahead)
+    forget_at = Identify(FOLD, horizon=HORIZON).forget_at(event.received_at)
+    later = replace(event, received_at=forget_at + timedelta(seconds=2))
+    assert is_beyond_horizon(later, HORIZON)
+    assert not is_beyond_horizon(event, HORIZON)
 
 
 def test_a_defect_of_helios_makes_a_dead_letter_and_holds_up_no_other_event(monkeypatch, caplog):

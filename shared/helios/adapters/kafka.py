@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError
@@ -22,17 +22,19 @@ _NOT_IN_TOPICS: Final = re.compile(r"[^a-zA-Z0-9._-]")
 class KafkaSink:
     """Implements ``EventSink`` with an idempotent producer: acknowledged events are on all replicas, ordered by key."""
 
-    def __init__(self, brokers: str, *, topic: str, timeout_seconds: float, config_file: str | None = None) -> None:
+    def __init__(
+        self, brokers: str, *, topic: str, timeout_seconds: float, properties: Mapping[str, str] | None = None
+    ) -> None:
         """Take the settings. The first use connects.
 
         Args:
             brokers: bootstrap servers, as ``host:port,host:port``.
             topic: the topic's name; ``{source}`` and ``{type}`` are replaced by those of the event.
             timeout_seconds: the longest time for a call to ``send``.
-            config_file: a file of further librdkafka properties, one ``name=value`` per line.
+            properties: further librdkafka properties.
 
         Raises:
-            ConfigurationError: the topic has another placeholder, or the file or a property in it is wrong.
+            ConfigurationError: the topic has another placeholder.
         """
         if "{" in topic.replace("{source}", "").replace("{type}", ""):
             raise ConfigurationError(
@@ -40,7 +42,7 @@ class KafkaSink:
             )
         self._topic = topic
         self._timeout_seconds = timeout_seconds
-        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
+        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, properties=properties)
 
     def send(self, events: Sequence[Event]) -> list[Parked]:
         """Produce a message for each event, and return once each is acknowledged or permanently refused."""

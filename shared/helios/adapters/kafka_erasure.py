@@ -39,7 +39,7 @@ class KafkaLogErasure:
         names: Topics,
         horizon: timedelta,
         timeout_seconds: float,
-        config_file: str | None = None,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         """Take the settings. The first use connects.
 
@@ -48,19 +48,16 @@ class KafkaLogErasure:
             names: the topics of the log.
             horizon: how long the job knows a record after its last evidence.
             timeout_seconds: the longest time for a request.
-            config_file: a file of further librdkafka properties, one ``name=value`` per line.
-
-        Raises:
-            ConfigurationError: the file or a property in it is wrong.
+            properties: further librdkafka properties.
         """
         self._names = names
         self._horizon = horizon
         self._timeout_seconds = timeout_seconds
         self._properties: dict[str, str | int | float | bool] = {
-            **client_properties(brokers, config_file),
+            **client_properties(brokers, properties),
             "log_level": 0,
         }
-        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
+        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, properties=properties)
 
     def erase(self, events: Collection[Key], instances: Collection[FlowKey]) -> int:
         """Write tombstones for the records of flow instances, tell the job, and return the number of instances.

@@ -16,21 +16,20 @@ from helios.ports.log import LogMessage, LogOffsets, Partition, Progress
 class KafkaLog:
     """Implements ``DeliveryLog`` with an idempotent producer."""
 
-    def __init__(self, brokers: str, *, topic: str, timeout_seconds: float, config_file: str | None = None) -> None:
+    def __init__(
+        self, brokers: str, *, topic: str, timeout_seconds: float, properties: Mapping[str, str] | None = None
+    ) -> None:
         """Take the settings. The first use connects.
 
         Args:
             brokers: bootstrap servers, as ``host:port,host:port``.
             topic: the topic of the deliveries.
             timeout_seconds: the longest time for a call to ``append``.
-            config_file: a file of further librdkafka properties, one ``name=value`` per line.
-
-        Raises:
-            ConfigurationError: the file or a property in it is wrong.
+            properties: further librdkafka properties.
         """
         self._topic = topic
         self._timeout_seconds = timeout_seconds
-        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
+        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, properties=properties)
 
     def append(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Append messages, and return once every one is on all replicas that are in sync.
@@ -61,11 +60,13 @@ class KafkaLog:
 class KafkaHeartbeats:
     """Implements ``Heartbeats``."""
 
-    def __init__(self, brokers: str, *, topic: str, timeout_seconds: float, config_file: str | None = None) -> None:
+    def __init__(
+        self, brokers: str, *, topic: str, timeout_seconds: float, properties: Mapping[str, str] | None = None
+    ) -> None:
         """Take the settings: those of ``KafkaLog``."""
         self._topic = topic
         self._timeout_seconds = timeout_seconds
-        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, config_file=config_file)
+        self._producer = ReliableProducer(brokers, timeout_seconds=timeout_seconds, properties=properties)
 
     def send(self, at: datetime) -> None:
         """Append a heartbeat to each partition."""
@@ -85,24 +86,23 @@ class KafkaHeartbeats:
 class KafkaLogEnds:
     """Implements ``LogEnds`` with a consumer that reads no message."""
 
-    def __init__(self, brokers: str, *, group: str, timeout_seconds: float, config_file: str | None = None) -> None:
+    def __init__(
+        self, brokers: str, *, group: str, timeout_seconds: float, properties: Mapping[str, str] | None = None
+    ) -> None:
         """Take the settings. The first use connects.
 
         Args:
             brokers: bootstrap servers, as ``host:port,host:port``.
             group: the consumer group of the job.
             timeout_seconds: the longest time for a request.
-            config_file: a file of further librdkafka properties, one ``name=value`` per line.
-
-        Raises:
-            ConfigurationError: the file or a property in it is wrong.
+            properties: further librdkafka properties.
         """
         self._timeout_seconds = timeout_seconds
         self._consumer = Consumer(
             {
                 "client.id": "helios",
                 "log_level": 0,
-                **client_properties(brokers, config_file),
+                **client_properties(brokers, properties),
                 "group.id": group,
                 "isolation.level": "read_uncommitted",  # the end is that of open transactions, too
                 "enable.auto.commit": False,
@@ -146,7 +146,13 @@ class KafkaLogReader:
     """Implements ``LogReader`` with a consumer of a group, which begins where the store says."""
 
     def __init__(
-        self, brokers: str, *, topics: Sequence[str], group: str, offsets: LogOffsets, config_file: str | None = None
+        self,
+        brokers: str,
+        *,
+        topics: Sequence[str],
+        group: str,
+        offsets: LogOffsets,
+        properties: Mapping[str, str] | None = None,
     ) -> None:
         """Join the group.
 
@@ -155,10 +161,7 @@ class KafkaLogReader:
             topics: the topics to read.
             group: readers of one group divide the partitions.
             offsets: where to begin.
-            config_file: a file of further librdkafka properties, one ``name=value`` per line.
-
-        Raises:
-            ConfigurationError: the file or a property in it is wrong.
+            properties: further librdkafka properties.
         """
         self._offsets = offsets
         self._since: dict[Partition, int] = {}
@@ -171,7 +174,7 @@ class KafkaLogReader:
                 "log_level": 0,
                 # The end of a process is noticed soon, and its partitions are read by another one.
                 "session.timeout.ms": 10_000,
-                **client_properties(brokers, config_file),
+                **client_properties(brokers, properties),
                 "group.id": group,
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,

@@ -2,14 +2,13 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from helios.errors import ConfigurationError, Retryable
+from helios.errors import Retryable
 
 PROBE_SECONDS: Final = 2.0
 
@@ -80,21 +79,18 @@ Refusal = tuple[int, KafkaError]
 class ReliableProducer:
     """Acknowledged messages are on all replicas, and those with one key are in the order in which they were sent."""
 
-    def __init__(self, brokers: str, *, timeout_seconds: float, config_file: str | None = None) -> None:
+    def __init__(self, brokers: str, *, timeout_seconds: float, properties: Mapping[str, str] | None = None) -> None:
         """Take the settings. The first use connects.
 
         Args:
             brokers: bootstrap servers, as ``host:port,host:port``.
             timeout_seconds: the longest time for a call to ``attempt``.
-            config_file: a file of further librdkafka properties, one ``name=value`` per line.
-
-        Raises:
-            ConfigurationError: the file or a property in it is wrong.
+            properties: further librdkafka properties.
         """
         self._timeout_seconds = timeout_seconds
         self._properties: dict[str, str | int | bool] = {
             **DEFAULTS,
-            **client_properties(brokers, config_file),
+            **client_properties(brokers, properties),
             "enable.idempotence": True,
             "acks": "all",
             "delivery.timeout.ms": round(timeout_seconds * 1000),
@@ -244,36 +240,9 @@ class _Reports:
             self.failure = f"topic {message.topic()}: {error.str()}" if message else error.str()
 
 
-def client_properties(brokers: str, config_file: str | None) -> dict[str, str]:
-    """The properties of every client of these brokers: how to reach them, and what a file says about them.
-
-    Raises:
-        ConfigurationError: the file or a property in it is wrong.
-    """
-    return (_read_properties(Path(config_file)) if config_file else {}) | {"bootstrap.servers": brokers}
-
-
-def _read_properties(file: Path) -> dict[str, str]:
-    """The properties in a file, in the format of librdkafka's and Kafka's own tools; ``#`` begins a comment.
-
-    Raises:
-        ConfigurationError: the file does not exist, or a line in it has no ``=``.
-    """
-    try:
-        lines = [line.strip() for line in file.read_text().splitlines()]
-    except OSError as error:
-        raise ConfigurationError(f"HELIOS_KAFKA_CONFIG: {file}: {error.strerror}") from error
-    properties = {}
-    for line in lines:
-        if not line or line.startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals:
-            raise ConfigurationError(
-                f"HELIOS_KAFKA_CONFIG: {file}: a line is not in the form name=value (its content is not shown)"
-            )
-        properties[name.strip()] = value.strip()
-    return properties
+def client_properties(brokers: str, properties: Mapping[str, str] | None) -> dict[str, str]:
+    """The properties of every client of these brokers."""
+    return {**(properties or {}), "bootstrap.servers": brokers}
 
 
 def reason_of(error: KafkaException) -> str:

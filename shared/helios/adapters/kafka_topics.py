@@ -17,6 +17,10 @@ MAX_MESSAGE_BYTES: Final = int(DEFAULTS["message.max.bytes"])
 
 _ALWAYS: Final = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 
+_BROKERS_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+"""The time of the deliveries is that of the brokers: the deadlines of all orders pass with it. By the time of a client,
+a clock that is ahead would let them pass too early."""
+
 
 def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapping[str, Mapping[str, str]]:
     """The settings of each topic (Apache Kafka, "Topic Configs").
@@ -31,26 +35,25 @@ def configuration(topics: Topics, *, replicas: int, retention_days: int) -> Mapp
     # A record that was replaced, or erased, is removed at last by then.
     compacted = _ALWAYS | {"cleanup.policy": "compact", "max.compaction.lag.ms": lag}
     timed = _ALWAYS | {"cleanup.policy": "delete", "retention.ms": lag}
-    kinds = (timed, timed, compacted, compacted, timed)
+    kinds = (timed | _BROKERS_TIME, timed, compacted, compacted, timed)
     return {name: kind | durable for name, kind in zip(topics, kinds, strict=True)}
 
 
 def create(
-    brokers: str, topics: Topics, *, config_file: str | None, partitions: int, replicas: int, retention_days: int
+    brokers: str, topics: Topics, *, properties: Mapping[str, str], partitions: int, replicas: int, retention_days: int
 ) -> list[str]:
     """Create the topics that do not exist, and return their names; those that exist stay as they are.
 
     Args:
         brokers: bootstrap servers, as ``host:port,host:port``.
         topics: the names.
-        config_file: a file of further librdkafka properties, one ``name=value`` per line.
+        properties: further librdkafka properties.
         partitions: of each topic.
         replicas: of each partition.
         retention_days: as in ``configuration``.
 
     Raises:
         HeliosError: the cluster refuses a topic; the message has its reason.
-        ConfigurationError: the file or a property in it is wrong.
     """
     settings = configuration(topics, replicas=replicas, retention_days=retention_days)
     wanted = [
@@ -59,7 +62,7 @@ def create(
     ]
     created = []
     try:
-        client = AdminClient({**client_properties(brokers, config_file), "log_level": 0})
+        client = AdminClient({**client_properties(brokers, properties), "log_level": 0})
         for name, future in client.create_topics(wanted, request_timeout=CREATION_SECONDS).items():
             try:
                 future.result(CREATION_SECONDS)

@@ -262,4 +262,5 @@ def _sources(services: Services) -> Sources:
         services.recoveries,
         {source: [place.name for place in places] for source, places in services.places.items()},
         services.settings.trace_url,
+        services.sources,
     )

@@ -1,8 +1,9 @@
 """Builds what reads and writes Kafka: the sink, the log and its projection."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from helios.adapters.postgres.archive import PostgresArchiveOffsets
@@ -29,6 +30,35 @@ HEARTBEAT_SECONDS = 5.0
 
 ERASURE_SECONDS = 30.0
 """How long a request of an erasure to the log may take."""
+
+
+def client_properties(settings: Settings) -> dict[str, str]:
+    """The properties of every Kafka client: those of the file, and those of the secret.
+
+    Raises:
+        ConfigurationError: the file does not exist, or a property has no ``=``.
+    """
+    lines: list[str] = []
+    if settings.kafka_config:
+        try:
+            lines = Path(settings.kafka_config).read_text().splitlines()
+        except OSError as error:
+            raise ConfigurationError(f"HELIOS_KAFKA_CONFIG: {settings.kafka_config}: {error.strerror}") from error
+    of_file = _parsed(lines, f"HELIOS_KAFKA_CONFIG: {settings.kafka_config}: a line")
+    return of_file | _parsed((settings.kafka_secret or "").split(), "HELIOS_KAFKA_SECRET: a property")
+
+
+def _parsed(lines: Sequence[str], what: str) -> dict[str, str]:
+    """Properties in the format of librdkafka's and Kafka's own tools; ``#`` begins a comment."""
+    properties = {}
+    for line in map(str.strip, lines):
+        if not line or line.startswith("#"):
+            continue
+        name, equals, value = line.partition("=")
+        if not equals:
+            raise ConfigurationError(f"{what} is not in the form name=value (its content is not shown)")
+        properties[name.strip()] = value.strip()
+    return properties
 
 
 @contextmanager
@@ -70,7 +100,7 @@ def kafka_sink(settings: Settings) -> "KafkaSink | None":
         topic=settings.kafka_topic,
         # Meanwhile the sink holds its offset in an open transaction, which Postgres ends after this timeout.
         timeout_seconds=0.8 * settings.database_timeout_seconds,
-        config_file=settings.kafka_config,
+        properties=client_properties(settings),
     )
 
 
@@ -87,7 +117,7 @@ def delivery_log(settings: Settings) -> DeliveryLog:
         settings.log_brokers or "",
         topic=topics(settings.log_prefix).deliveries,
         timeout_seconds=0.8 * settings.database_timeout_seconds,
-        config_file=settings.kafka_config,
+        properties=client_properties(settings),
     )
 
 
@@ -107,7 +137,7 @@ def log_erasure(settings: Settings) -> "KafkaLogErasure | None":
         names=topics(settings.log_prefix),
         horizon=retention.log_horizon(settings.retention),
         timeout_seconds=ERASURE_SECONDS,
-        config_file=settings.kafka_config,
+        properties=client_properties(settings),
     )
 
 
@@ -124,7 +154,7 @@ def create_log(settings: Settings, *, partitions: int, replicas: int, retention_
     return kafka_topics.create(
         settings.log_brokers or "",
         topics(settings.log_prefix),
-        config_file=settings.kafka_config,
+        properties=client_properties(settings),
         partitions=partitions,
         replicas=replicas,
         retention_days=retention_days,
@@ -171,12 +201,13 @@ def projection(services: Services) -> OpenProjection:
         settings.log_brokers or "",
         group=job_group(names),
         timeout_seconds=HEARTBEAT_SECONDS,
-        config_file=settings.kafka_config,
+        properties=client_properties(settings),
     )
     return OpenProjection(
         Projector(
             names,
             store=services.store,
+            log=services.log_edge.log,
             notifier=services.notifier,
             stores_events=settings.event_store == "postgres",
         ),
@@ -186,13 +217,13 @@ def projection(services: Services) -> OpenProjection:
             topics=(names.events, names.verdicts, names.counts, names.dead_letters),
             group=f"{settings.log_prefix}.projector",
             offsets=offsets,
-            config_file=settings.kafka_config,
+            properties=client_properties(settings),
         ),
         KafkaHeartbeats(
             settings.log_brokers or "",
             topic=names.deliveries,
             timeout_seconds=HEARTBEAT_SECONDS,
-            config_file=settings.kafka_config,
+            properties=client_properties(settings),
         ),
         ProgressTracker(names, log=ends, offsets=offsets, progress=PostgresProjectionProgress(services.pool)),
         ends,
@@ -220,5 +251,5 @@ def archive_reader(settings: Settings, pool: Pool) -> Callable[[], LogReader]:
         topics=[topics(settings.log_prefix).events],
         group=f"{settings.log_prefix}.archive",
         offsets=PostgresArchiveOffsets(pool),
-        config_file=settings.kafka_config,
+        properties=client_properties(settings),
     )

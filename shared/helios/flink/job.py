@@ -45,9 +45,9 @@ MAX_PARALLELISM = 720
 """The largest parallelism to which a savepoint can be taken up. It can't be changed for an existing savepoint; 720 can
 be divided by most numbers of tasks."""
 
-TRANSACTION_TIMEOUT_MS = 600_000
-"""How long Kafka waits for the end of a transaction: longer than a checkpoint and a restart, at most the brokers'
-``transaction.max.timeout.ms`` (15 minutes by default)."""
+TRANSACTION_TIMEOUT_MS = 900_000
+"""How long Kafka waits for the end of a transaction. If the job is down for longer, between a checkpoint and the commit
+of its transactions, these are lost. At most the brokers' ``transaction.max.timeout.ms``, by default this value."""
 
 
 class Log(NamedTuple):
@@ -69,7 +69,8 @@ def build(environment: StreamExecutionEnvironment, log: Log, declarations: Decla
     environment.set_max_parallelism(MAX_PARALLELISM)
     deliveries = environment.from_source(
         _source(log),
-        # Kafka's time of a message. The time passes per partition: the slowest one decides.
+        # Kafka's time of a message: the brokers', if ``helios log create`` has made the topic. It passes per partition:
+        # the slowest one decides.
         WatermarkStrategy.for_bounded_out_of_orderness(Duration.of_seconds(LATENESS_SECONDS)).with_idleness(
             Duration.of_seconds(IDLE_SECONDS)
         ),

@@ -168,7 +168,6 @@ class IdentifyFunction(_RuledFunction):
         """Prepare the step and the state."""
         super().open(context)
         self._known = context.get_state(ValueStateDescriptor("known", Types.STRING()))
-        self._horizon = self.declarations.horizon // timedelta(milliseconds=1)
 
     def _rule(self) -> None:
         rules, declarations = self._rules, self.declarations
@@ -182,7 +181,8 @@ class IdentifyFunction(_RuledFunction):
         effects = self._identify(value, self._known.value())
         if effects.known:
             self._known.update(effects.known)
-            ctx.timer_service().register_event_time_timer(_next_hour(ctx.timestamp() + self._horizon))
+            forget_at = self._identify.forget_at(moment(ctx.timestamp()))
+            ctx.timer_service().register_event_time_timer(_next_hour(milliseconds_after(forget_at)))
         for evidence in effects.evidence:
             yield Row(*evidence)
         yield from self._side(effects)
@@ -258,7 +258,7 @@ class JudgeFunction(_RuledFunction):
             again = timestamp + RECONSIDER // timedelta(milliseconds=1)
             # A later deadline is that of other rules than those by which the timer was set.
             ctx.timer_service().register_event_time_timer(again if deadline <= now else milliseconds_after(deadline))
-        if self._judge.forget_at(record) <= now:
+        elif self._judge.forget_at(record) <= now:
             self._stored.clear()
 
     def _judge_waiting(self, timestamp: int, ctx: Any) -> Output:
@@ -303,11 +303,11 @@ class JudgeFunction(_RuledFunction):
         if record is None:
             self._stored.clear()
         elif is_written:
-            yield self._update(record)
+            yield self._update(record, replaces=True)
             self._remember(record, ctx)
 
-    def _update(self, record: FlowRecord) -> Row:
-        message = encode_record(record)
+    def _update(self, record: FlowRecord, *, replaces: bool = False) -> Row:
+        message = encode_record(record, replaces=replaces)
         self._stored.update(message[1])
         return self._record(message)
 

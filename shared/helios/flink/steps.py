@@ -24,11 +24,13 @@ from helios.messages import (
     encode_count,
     encode_dead_letter,
     encode_event,
+    encode_replacement,
     encode_verdict,
     verdict_key,
 )
 from helios.model.counts import Count, MinuteCount
 from helios.model.events import ERASED, Delivery, Event, Fault, Outcome, Status
+from helios.model.retention import MAX_AHEAD
 from helios.model.sources import Source
 from helios.normalise.replay_marks import is_replay
 from helios.reconciliation.evidence import EvidenceSet
@@ -201,6 +203,10 @@ class Identify:
             delivery = self._delivery(item)
             return _rejected(replace(delivery, fault=fault_of(internal_error_rejection(delivery, defect))))
 
+    def forget_at(self, at: datetime) -> datetime:
+        """When to remove an identity that was stored at a moment: not before the event itself is beyond the horizon."""
+        return at + self._horizon + MAX_AHEAD
+
     def _effects(self, item: Identified, outcome: Outcome, known_now: KnownEvent | None) -> Effects:
         event = item.event
         is_evidence = outcome.status != "rejected" and not (item.replayed and outcome.status == "duplicate")
@@ -363,9 +369,14 @@ class Judge:
         return max(item.received_at for item in record.evidence_set.items) + self._horizon
 
 
-def encode_record(record: FlowRecord) -> KeyedText:
-    """The key and the value of a message of ``verdicts``; the value is also the state of ``Judge``."""
-    return verdict_key(record), encode_verdict(record).decode()
+def encode_record(record: FlowRecord, *, replaces: bool = False) -> KeyedText:
+    """The key and the value of a message of ``verdicts``; the value is also the state of ``Judge``.
+
+    Args:
+        record: the record.
+        replaces: see ``encode_replacement``.
+    """
+    return verdict_key(record), (encode_replacement if replaces else encode_verdict)(record).decode()
 
 
 class Totals:

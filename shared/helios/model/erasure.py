@@ -26,6 +26,10 @@ OUTSIDE: Final = (
 )
 """Where the value may still be, and Helios can't erase it."""
 
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+")
+"""What Postgres takes for the index of an array; DuckDB takes only those without a sign or leading zeros."""
+_INDEX = re.compile(r"0|[1-9][0-9]*")
+
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 
 
@@ -116,10 +120,12 @@ def selector(field: str, value: str) -> Selector:
     """The selector of a field and a value.
 
     Raises:
-        ConfigurationError: one of them is empty.
+        ConfigurationError: one of them is empty, or a number in the path is no plain index of an array.
     """
     if not value or not all(field.split(".")):
         raise ConfigurationError("A field and a value are required, such as: --field customer.email=ada@example.com")
+    if any(_NUMBER.fullmatch(part) and not _INDEX.fullmatch(part) for part in field.split(".")):
+        raise ConfigurationError("A number in a path has no sign and no leading zero, such as: items.0.email")
     return Selector(field, value)
 
 

@@ -52,6 +52,9 @@ class ErasureFiles(Protocol):
     def matching(self, file: ArchiveFile, selector: Selector) -> list[Event]:
         """The events of a file that a selector finds."""
 
+    def scan(self, files: Sequence[ArchiveFile], selector: Selector) -> int:
+        """The number of events in files that have the value as a whole word in any text, or that a selector finds."""
+
     def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
         """Write a file again, without the events that a selector finds; no file if nothing is left."""
 

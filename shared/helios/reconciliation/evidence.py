@@ -236,6 +236,18 @@ def merge(evidence_sets: Sequence[EvidenceSet], parts: Mapping[str, Parts] = NO_
     return EvidenceSet(items=included, overflow=dict(sorted(overflow.items())), deferred_until=deferred_until)
 
 
+def lacks(evidence_set: EvidenceSet, other: EvidenceSet) -> bool:
+    """Whether a set lacks evidence, or deliveries of it, that another set of the same instance has.
+
+    The overflow of a leg counts what it does not list.
+    """
+    deliveries = {item.identity: item.deliveries for item in evidence_set.items}
+    return any(
+        item.leg not in evidence_set.overflow and deliveries.get(item.identity, 0) < item.deliveries
+        for item in other.items
+    ) or any(evidence_set.overflow.get(leg, 0) < number for leg, number in other.overflow.items())
+
+
 def _included(leg_items: list[Evidence], parts: Parts | None) -> set[Identity]:
     """The pieces of a leg that are stored: the first of each part, then those of other contents, then repetitions.
 

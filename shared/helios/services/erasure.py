@@ -157,8 +157,10 @@ class Eraser:
 
     def _left(self, selector: Selector) -> dict[str, int]:
         left = self._store.scan(selector)
-        if number := sum(map(len, self._archived(selector).values())):
-            left["archive"] = number
+        if self._archive and self._files:
+            files = self._archive.manifest.files(FileFilter())  # the index has only the values of two columns
+            if number := self._files.scan(files, selector):
+                left["archive"] = number
         return left
 
 

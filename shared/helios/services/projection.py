@@ -16,7 +16,15 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from helios.errors import DEFECTS, Rejected, Retryable
-from helios.messages import Topics, decode_count, decode_dead_letter, decode_event, decode_verdict
+from helios.messages import (
+    Topics,
+    decode_count,
+    decode_dead_letter,
+    decode_event,
+    decode_verdict,
+    encode_recompute,
+    is_replacement,
+)
 from helios.model.balances import Arrivals, Repeats
 from helios.model.counts import Count
 from helios.model.dead_letters import DeadLetter
@@ -25,9 +33,10 @@ from helios.model.sources import UNKNOWN
 from helios.model.stream import Frame
 from helios.normalise.manifests import manifests_of
 from helios.notify import notify_best_effort
-from helios.ports.log import LogMessage, LogReader, Partition, Progress
+from helios.ports.log import DeliveryLog, LogMessage, LogReader, Partition, Progress
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
+from helios.reconciliation.evidence import lacks
 from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record
 from helios.reconciliation.record import FlowKey, FlowRecord, differences
 from helios.services.outcomes import cause_counts, summaries
@@ -51,12 +60,14 @@ class Effects(NamedTuple):
     Attributes:
         events: by identity.
         records: by flow instance, the last of each.
+        replacements: the instances of which a record replaces the stored one even if it has less evidence.
         counts: the largest of each minute, source and type, sorted.
         dead_letters: in order, with those of the messages that can't be read.
     """
 
     events: dict[Key, Event]
     records: dict[FlowKey, FlowRecord]
+    replacements: set[FlowKey]
     counts: list[Count]
     dead_letters: list[DeadLetter]
 
@@ -65,19 +76,27 @@ class Projector:
     """Writes batches of messages into a store."""
 
     def __init__(
-        self, topics: Topics, *, store: EventStore, notifier: Notifier | None = None, stores_events: bool = True
+        self,
+        topics: Topics,
+        *,
+        store: EventStore,
+        log: DeliveryLog,
+        notifier: Notifier | None = None,
+        stores_events: bool = True,
     ) -> None:
         """Take what it needs.
 
         Args:
             topics: the names of the topics.
             store: holds the events, the flow instances and the rest.
+            log: takes the stored evidence that a record of the job lacks.
             notifier: notified of new frames; None: the relay finds the frames at its next turn.
             stores_events: False: events are only in the archive, which reads them from the log itself.
         """
         self._stores_events = stores_events
         self._topics = topics
         self._store = store
+        self._log = log
         self._notifier = notifier
 
     def follow(self, open_reader: Callable[[], LogReader], stopping: threading.Event) -> None:
@@ -141,7 +160,7 @@ class Projector:
                 {place: moved for place, moved in progress.items() if place[0] == self._topics.events}
             )
         added = work.log.raise_counts(effects.counts)
-        changes = _write_records(effects.records, work)
+        changes = self._write_records(effects, work)
         flow_counts = changes.counts
         if effects.dead_letters:
             dead_letters = _combined(effects.dead_letters)
@@ -162,6 +181,7 @@ class Projector:
         """What the messages say. One that can't be read becomes a dead letter."""
         events: dict[Key, Event] = {}
         records: dict[FlowKey, FlowRecord] = {}
+        replacements = set[FlowKey]()
         counts: dict[tuple[datetime, str, str], Count] = {}
         dead_letters: list[DeadLetter] = []
         for message in messages:
@@ -174,6 +194,8 @@ class Projector:
                 elif message.topic == self._topics.verdicts:
                     record = decode_verdict(message.value)
                     records[record.identity] = record
+                    if is_replacement(message.value):
+                        replacements.add(record.identity)
                 elif message.topic == self._topics.counts:
                     _take(counts, decode_count(message.value))
                 else:
@@ -181,32 +203,63 @@ class Projector:
             except DEFECTS as error:
                 log.warning("a message can't be read", extra=_place(message) | {"error": str(error)})
                 dead_letters.append(_dead_letter(message, f"is no message of the job: {error}"))
-        return Effects(events, records, [counts[key] for key in sorted(counts)], dead_letters)
+        return Effects(events, records, replacements, [counts[key] for key in sorted(counts)], dead_letters)
+
+    def _write_records(self, effects: Effects, work: UnitOfWork) -> FlowChanges:
+        """Write the records that differ from the stored ones, and return what that changes.
+
+        The stored version is one more with each change: a recompute writes records, too. Which record of the job is the
+        last, the order of the partition says. A record that lacks stored evidence is not written, see ``_transitions``.
+        """
+        transitions, incomplete = _transitions(effects, sorted(effects.records), work)
+        refused = work.flows.write([after for _, after in transitions]).result()
+        if refused:  # a recompute has changed them meanwhile; now they are locked
+            again, more = _transitions(effects, sorted(refused), work)
+            work.flows.write([after for _, after in again])
+            transitions = [pair for pair in transitions if pair[1].identity not in refused] + again
+            incomplete += more
+        if incomplete:
+            # Before the commit: if the log does not take it, the messages are projected again.
+            self._log.append([encode_recompute(record, generation=None) for record in incomplete])
+        return changes_of(transitions, differences(transitions))
 
 
-def _write_records(records: Mapping[FlowKey, FlowRecord], work: UnitOfWork) -> FlowChanges:
-    """Write the records that differ from the stored ones, and return what that changes.
+def _transitions(
+    effects: Effects, keys: Sequence[FlowKey], work: UnitOfWork
+) -> tuple[list[Transition], list[FlowRecord]]:
+    """The instances that change, before and after, and the stored records of which the job lacks evidence.
 
-    The stored version is one more with each change: a recompute writes records, too. Which record of the job is the
-    last, the order of the partition says.
+    A job writes older records again if it begins at an earlier savepoint: these change nothing. If a record also has
+    something new, the job has removed the rest from its state, or never had it: the job needs the stored evidence, and
+    then writes a record with all of it.
     """
-    transitions = _transitions(records, sorted(records), work)
-    refused = work.flows.write([after for _, after in transitions]).result()
-    if refused:  # a recompute has changed them meanwhile; now they are locked
-        again = _transitions(records, sorted(refused), work)
-        work.flows.write([after for _, after in again])
-        transitions = [pair for pair in transitions if pair[1].identity not in refused] + again
-    return changes_of(transitions, differences(transitions))
-
-
-def _transitions(records: Mapping[FlowKey, FlowRecord], keys: Sequence[FlowKey], work: UnitOfWork) -> list[Transition]:
     stored = work.flows.find(keys).result()
     transitions: list[Transition] = []
+    incomplete: list[FlowRecord] = []
     for key in keys:
-        before = stored.get(key)
-        if not is_same_record(before, records[key]):
-            transitions.append((before, replace(records[key], version=before.version + 1 if before else 1)))
-    return transitions
+        before, after = stored.get(key), effects.records[key]
+        if is_same_record(before, after):
+            continue
+        if before and key not in effects.replacements and _is_behind(after, before):
+            if _is_ahead(after, before):
+                incomplete.append(before)
+            continue
+        transitions.append((before, replace(after, version=before.version + 1 if before else 1)))
+    return transitions, incomplete
+
+
+def _is_behind(record: FlowRecord, stored: FlowRecord) -> bool:
+    """Whether a record lacks what the stored one has: evidence, or with the same evidence the end of its waiting."""
+    if lacks(record.evidence_set, stored.evidence_set):
+        return True
+    is_reopened = record.waiting and not stored.waiting
+    return is_reopened and not lacks(stored.evidence_set, record.evidence_set)
+
+
+def _is_ahead(record: FlowRecord, stored: FlowRecord) -> bool:
+    """Whether a record has what the stored one lacks."""
+    is_ended = stored.waiting and not record.waiting
+    return is_ended or lacks(stored.evidence_set, record.evidence_set)
 
 
 def _take(counts: dict[tuple[datetime, str, str], Count], count: Count) -> None:

@@ -26,7 +26,8 @@ from helios.model.paging import Page
 from helios.model.recoveries import Diagnosis
 from helios.model.replay import ReplayJob
 from helios.model.resolutions import Workload
-from helios.model.sources import Source
+from helios.model.sources import BUILT_IN, Source
+from helios.model.spellings import spellings
 from helios.model.stream import StreamFrame, StreamWindow
 from helios.model.traces import Trace
 from helios.normalise.mask import mask_of
@@ -46,6 +47,8 @@ from helios.reconciliation.masking import FlowMask, event_limits, visible_flows
 from helios.reconciliation.record import FlowKey, FlowRecord, FlowSums, record, to_instance
 from helios.reconciliation.timeline import timeline
 from helios.services.diagnosis import diagnose
+from helios.sources.registry import CLOUDS
+from helios.sources.registry import Sources as DeclaredSources
 
 Views = Callable[[Visibility], "View"]
 """Returns what a caller with this visibility sees."""
@@ -67,6 +70,7 @@ class Sources(NamedTuple):
     Attributes:
         places: the names of the places where recoveries look, by cloud.
         trace_url: where a trace is shown, with TRACE_ID in the place of its id; None: traces have no URL.
+        registry: the declared sources, which say where their events name an order.
     """
 
     reader: Reader
@@ -80,6 +84,7 @@ class Sources(NamedTuple):
     recoveries: Recoveries
     places: Mapping[Source, Sequence[str]] = {}
     trace_url: str | None = None
+    registry: DeclaredSources = CLOUDS
 
 
 class View:
@@ -94,7 +99,7 @@ class View:
         """Take the ports, and what the caller may see."""
         self._reader, self._flows, self._outbox, self._jobs = sources[:4]
         self._evaluators, self._resolutions, self._incidents, self._balances = sources[4:8]
-        self._recoveries, self._places, self._trace_url = sources[8:]
+        self._recoveries, self._places, self._trace_url, self._registry = sources[8:]
         self.visibility = visibility
         declared = [evaluator.flow for evaluator in self._evaluators.values()]
         self.declarations: dict[str, Flow] = visible_flows(declared, visibility)
@@ -225,11 +230,13 @@ class View:
 
         The events come with it: they would not be found by their identities if retention has removed these too.
 
-        Only settled instances are removed, so that its deadline has passed. An event belongs to an instance by the
-        flow's own key; it is found by its order.
+        Only settled instances are removed, so that its deadline has passed. The events are found by their order: an
+        instance does not follow from them if another field is the key of any leg, since its events may be missing then.
         """
+        if not _is_keyed_by_order(self._evaluators[flow].flow):
+            return None, []
         events = self._reader.events(EventFilter(order_id=key), after=None, limit=MAX_EVENTS).items
-        extractor = EvidenceExtractor([self._evaluators[flow].flow])
+        extractor = EvidenceExtractor([self._evaluators[flow].flow], self._registry)
         evidence = [item.evidence for event in events for item in extractor.extract(event) if item.key == key]
         if not evidence:
             return None, []
@@ -389,3 +396,15 @@ class View:
         instance = to_instance(self._evaluators[record.flow], record)
         resolution = resolutions.get(record.identity)
         return self._flow_masks[record.flow].instance(msgspec.structs.replace(instance, resolution=resolution))
+
+
+def _is_keyed_by_order(flow: Flow) -> bool:
+    """Whether the order of an event, by which the store finds it, is the key of every leg.
+
+    A declared source says where its events name the order, and only ``order_id`` means that place.
+    """
+    return all(
+        path == "order_id" or (leg.source in BUILT_IN and "order_id" in spellings(path))
+        for leg in flow.leg
+        for path in flow.keys_of(leg)
+    )

@@ -32,7 +32,7 @@ from helios.model.archive import (
     LocalFile,
     contents,
 )
-from helios.model.erasure import Selector
+from helios.model.erasure import Selector, spellings
 from helios.model.events import Event
 from helios.model.sources import Source
 
@@ -83,6 +83,8 @@ FETCH_ROWS = 5_000
 """Rows read at once from DuckDB."""
 
 IN_ORDER = "received_at, source, id, producer"
+
+_TEXTS = f"concat_ws(chr(10), {COLUMNS.replace('time, received_at, ', '')})"
 
 # The same expression as in the Postgres adapter.
 _HASH = f"""
@@ -281,6 +283,18 @@ class ParquetFormat:
             rows = self._database.cursor().execute(query, [self._database.urls([file])]).fetchall()
         return [event_of(row) for row in rows]
 
+    def scan(self, files: Sequence[ArchiveFile], selector: Selector) -> int:
+        """The number of events in files that have the value as a whole word in any text, or that a selector finds."""
+        if not files:
+            return 0
+        query = (
+            f"SELECT count(*) FROM read_parquet(?, hive_partitioning = false)"  # noqa: S608 - the same
+            f" WHERE regexp_matches({_TEXTS}, {literal(word_pattern(selector.value))}) OR {condition_of(selector)}"
+        )
+        with translate_errors():
+            row = self._database.cursor().execute(query, [self._database.urls(files)]).fetchone()
+        return row[0] if row else 0
+
     def contents(self, file: Path) -> Contents | None:
         """What a file on this machine contains; None if it is not a readable file of events."""
         try:
@@ -414,8 +428,15 @@ def condition_of(selector: Selector) -> str:
     """The SQL condition of a selector: on a column, or on a path of the payload."""
     if selector.is_column:
         return f"{selector.field} = {literal(selector.value)}"
-    path = "".join('."' + part.replace('"', '\\"') + '"' for part in selector.field.split("."))
-    return f"json_extract_string(data, {literal('$' + path)}) = {literal(selector.value)}"
+    # A JSON Pointer (RFC 6901): as in Postgres, a number is an index of an array, or a name in an object.
+    path = "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in selector.field.split("."))
+    return f"json_extract_string(data, {literal(path)}) = {literal(selector.value)}"
+
+
+def word_pattern(value: str) -> str:
+    """The regular expression (RE2) that finds a value as a whole word, as Postgres does in the text of a row."""
+    words = "|".join(re.escape(text) for text in spellings(value))
+    return rf"(?:^|[^\p{{L}}\p{{N}}_-])(?:{words})(?:[^\p{{L}}\p{{N}}_-]|$)"
 
 
 def literal(text: str) -> str:
