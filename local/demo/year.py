@@ -24,7 +24,7 @@ from psycopg import sql
 
 from helios import bootstrap
 from helios.adapters.no_dedupe import NullDedupeCache
-from helios.adapters.postgres.archive import not_archived
+from helios.adapters.postgres.archive import GRACE, not_archived
 from helios.adapters.postgres.connection import open_pool
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.unit_of_work import PostgresStore
@@ -77,10 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make(settings: Settings, orders: int) -> None:
-    """Store a year of events, archive it, and drop all months but the last from Postgres."""
+    """Store a year of events, archive it, and drop the months that are over from Postgres."""
     migrate(settings.postgres_url)
-    today = datetime.now(UTC).date()
-    first = today - timedelta(days=DAYS)
+    now = datetime.now(UTC)
+    first = now.date() - timedelta(days=DAYS)
     months = _partition_by_month(settings.postgres_url, first)
     with open_pool(settings.postgres_url, connections=4, timeout_seconds=60) as pool:
         store, reconciler = PostgresStore(pool), Reconciler(declaration.load(None))
@@ -91,21 +91,22 @@ def _make(settings: Settings, orders: int) -> None:
         _say(f"{number:,} events of {DAYS} days are stored in Postgres.")
         archive = bootstrap.archive_on(settings, pool)
         try:
-            result = archive.archive.run(datetime.now(UTC))
+            result = archive.archive.run(now)
         finally:
             archive.close()
         _say(f"{result.rows:,} of them are archived in {result.files:,} files.")
+    over = [table for table, until in months.items() if until + GRACE <= now]
     with psycopg.connect(settings.postgres_url) as connection:
-        for table in months[:-1]:
+        for table in over:
             if reasons := not_archived(connection, table):
                 raise SystemExit(f"{table} is not archived: {reasons[0]}")
             connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(table)))
-    _say(f"{len(months) - 1} partitions were compared with the archive and dropped: Postgres has the last month.")
+    _say(f"{len(over)} partitions were compared with the archive and dropped: Postgres has the last month.")
 
 
-def _partition_by_month(database_url: str, first: date) -> list[str]:
-    """Replace the first partition, which is empty, by one for each month up to its end; return their names."""
-    names = []
+def _partition_by_month(database_url: str, first: date) -> dict[str, datetime]:
+    """Replace the first partition, which is empty, by one for each month up to its end; the end of each by its name."""
+    ends = {}
     with psycopg.connect(database_url) as connection:
         row = connection.execute(
             "SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'TO \\(''(.*?)''\\)'))[1]::timestamptz"
@@ -117,14 +118,15 @@ def _partition_by_month(database_url: str, first: date) -> list[str]:
         since, end = datetime(first.year, first.month, 1, tzinfo=UTC), row[0]
         while since < end:
             until = min((since + timedelta(days=32)).replace(day=1), end)
-            names.append(f"events_{since:%Y%m%d}")
+            name = f"events_{since:%Y%m%d}"
+            ends[name] = until
             connection.execute(
                 sql.SQL("CREATE TABLE {} PARTITION OF events FOR VALUES FROM ({}) TO ({})").format(
-                    sql.Identifier(names[-1]), sql.Literal(since), sql.Literal(until)
+                    sql.Identifier(name), sql.Literal(since), sql.Literal(until)
                 )
             )
             since = until
-    return names
+    return ends
 
 
 def _deliveries(first: date, orders: int) -> Iterator[Delivery]:
