@@ -19,7 +19,7 @@ from helios.model.sources import Source
 from helios.ports.recoveries import Taken, Wanted
 from helios.reconciliation.declaration import Flow, RecoveryPolicy
 from helios.reconciliation.leg import Leg
-from helios.services.recoveries import GIVE_UP, LEASE
+from helios.services.recoveries import GIVE_UP, JUDGED_WITHIN, LEASE
 from helios.services.resolutions import resolve
 from tests.fakes.places import MemoryPlace
 from tests.support.deliveries import NOON
@@ -111,6 +111,27 @@ def test_only_the_missing_leg_of_the_order_is_brought_back_and_stored_once(recov
     assert shop.reader.flow(("order", "ORD-2")) is None
     assert outcomes(shop) == {"duplicate": 0, "rejected": 0}
     assert place.created == set()
+
+
+def test_a_recovery_waits_for_the_verdict_of_another_process(recovering):
+    """It is in the log at first."""
+    log: list[Delivery] = []
+    shop = recovering(MemoryPlace(leg("payment", after=3600)), log=log)
+    shop.receive(leg("order"), leg("inventory"))
+    shop.request()
+    assert (shop.run(), shop.run(seconds=5), len(log)) == (0, 0, 1)
+
+    shop.receive(*log)
+    assert shop.run(seconds=5) == 1
+    assert (shop.last().state, shop.last().found_in) == ("recovered", "the shelf")
+
+
+def test_a_recovery_does_not_wait_for_ever_for_the_verdict_of_another_process(recovering):
+    shop = recovering(MemoryPlace(leg("payment", after=3600)), log=[])
+    shop.receive(leg("order"), leg("inventory"))
+    shop.request()
+    assert (shop.run(), shop.run(seconds=JUDGED_WITHIN.total_seconds())) == (0, 1)
+    assert (shop.last().state, shop.last().finding) == ("not_found", "not_delivered")
 
 
 def test_an_event_that_is_stored_already_is_removed_and_not_counted_again(recovering):

@@ -1,5 +1,6 @@
 """Flow instances with a missing leg, and the job that brings it back."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -9,7 +10,7 @@ from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.recoveries import PostgresRecoveries
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.model.events import Delivery
+from helios.model.events import Delivery, Outcome
 from helios.model.flows import FlowInstance
 from helios.model.recoveries import Diagnosis, Recovery, RecoveryRequest
 from helios.ports.recoveries import Places
@@ -25,6 +26,11 @@ from tests.support.instances import ORDER
 
 AFTER = NOON + timedelta(hours=1)
 """After the deadline of every instance."""
+
+
+def _append(log: list[Delivery], deliveries: Sequence[Delivery]) -> list[Outcome]:
+    log += deliveries
+    return [Outcome(status="accepted") for _ in deliveries]
 
 
 class Recovering:
@@ -46,7 +52,9 @@ class Recovering:
         flow: Flow = ORDER,
         now: datetime = AFTER,
         horizon: timedelta | None = None,
+        log: list[Delivery] | None = None,
     ) -> None:
+        """With a log, what a recovery finds is appended to it, and stored by ``receive`` only."""
         self.store = PostgresStore(pool)
         self.reader = PostgresReader(pool)
         self.recoveries = PostgresRecoveries(pool)
@@ -63,7 +71,8 @@ class Recovering:
             leases=PostgresLeases(pool),
             flows=self.reader,
             reader=self.reader,
-            ingest=self.ingest,
+            ingest=self.ingest if log is None else partial(_append, log),
+            is_judged_later=log is not None,
             evaluators=self._reconciler.evaluators,
             places=places,
         )

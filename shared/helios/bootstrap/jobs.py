@@ -129,4 +129,5 @@ def recovery_job(services: Services, ingest: Ingest | None = None) -> RecoveryJo
         evaluators=services.rules.evaluators,
         places=services.places,
         sources=services.sources,
+        is_judged_later=services.settings.engine == "flink",
     )

@@ -43,6 +43,9 @@ POLL: Final = timedelta(seconds=1)
 RETRY: Final = timedelta(seconds=10)
 """How soon to ask a place again that did not answer."""
 
+JUDGED_WITHIN: Final = timedelta(minutes=2)
+"""How long a recovery waits for the verdict on what it has found, where another process gives it: with a log."""
+
 GIVE_UP: Final = timedelta(minutes=30)
 """After this time a recovery ends, whatever its places do."""
 
@@ -115,8 +118,12 @@ class RecoveryJob:
         evaluators: Mapping[str, FlowEvaluator],
         places: Places,
         sources: Sources = CLOUDS,
+        is_judged_later: bool = False,
     ) -> None:
-        """Take the ports, the evaluators of the flows by name, and the places in which to look."""
+        """Take the ports, the evaluators of the flows by name, and the places in which to look.
+
+        ``is_judged_later``: another process stores what was ingested, after a while.
+        """
         self._recoveries = recoveries
         self._leases = leases
         self._flows = flows
@@ -126,6 +133,7 @@ class RecoveryJob:
         self._places = places
         self._start = RecoveryStarter(recoveries, flows, evaluators, places)
         self._sources = sources
+        self._is_judged_later = is_judged_later
         self._clean_at = -math.inf
         self._examined: dict[str, FlowRecord] = {}  # by flow, where the next run of its policy continues
 
@@ -224,7 +232,7 @@ class RecoveryJob:
             instance = self._instance(recovery) or instance
         if leg not in missing_legs(evaluator.flow, instance):
             return self._recovered(recovery, now)
-        if self._is_over(recovery, leg):
+        if self._is_over(recovery, leg) and not self._awaits_verdict(recovery, now):
             return self._not_recovered(recovery, evaluator.flow, leg, instance, now)
         if now - recovery.requested_at >= GIVE_UP:
             detail = "Not every place could be searched in time."
@@ -308,6 +316,11 @@ class RecoveryJob:
     def _is_over(self, recovery: Recovery, leg: Leg) -> bool:
         over = {search.place for search in recovery.searches if search.is_over}
         return all(place.name in over for place in places_of(leg, self._places))
+
+    def _awaits_verdict(self, recovery: Recovery, now: datetime) -> bool:
+        """Whether the record may not have yet what was found."""
+        has_found = any(search.found for search in recovery.searches)
+        return self._is_judged_later and has_found and now - recovery.requested_at < JUDGED_WITHIN
 
     def _recovered(self, recovery: Recovery, now: datetime) -> bool:
         found_in = next((search.place for search in recovery.searches if search.found), None)
