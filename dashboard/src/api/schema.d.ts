@@ -525,7 +525,8 @@ export interface paths {
          * @description Save a draft of the flow that the text declares. It replaces an earlier draft, and is not in force.
          *
          *     `based_on` is the latest version that the author has seen: if another one was saved meanwhile, the answer is a
-         *     409 that names it.
+         *     409 that names it. A text whose `[flow.recovery]` starts more recoveries than the rules in force needs the scope
+         *     `replay` as well.
          */
         post: operations["save_flow_version"];
         delete?: never;
@@ -802,7 +803,8 @@ export interface paths {
          * Preview Flow Version
          * @description Show what a version would change in the instances of the last days. It changes no instance.
          *
-         *     It ends within five seconds, and says how much it has compared by then.
+         *     It compares instances for 3.5 seconds, and says how many. To count them takes longer in a large or busy
+         *     database.
          */
         post: operations["preview_flow_version"];
         delete?: never;
@@ -825,7 +827,8 @@ export interface paths {
          * @description Put a previewed draft in force, and start to evaluate the stored instances by it.
          *
          *     When the answer arrives, no process stores a verdict by the earlier rules any more. The engine of Flink takes
-         *     the version up a few seconds later, and the evaluation of the stored instances begins then.
+         *     the version up a few seconds later, and the evaluation of the stored instances begins then. A version whose
+         *     `[flow.recovery]` starts more recoveries than the rules in force needs the scope `replay` as well.
          */
         post: operations["approve_flow_version"];
         delete?: never;
@@ -2181,7 +2184,7 @@ export interface components {
          *     Attributes:
          *         place: the name of the place.
          *         is_over: whether the place has been searched; it may take minutes.
-         *         found: the number of events of the leg that were brought back.
+         *         found: the number of events of the leg that were brought back; those that were stored before are not counted.
          *         is_complete: whether the place holds every event of the period that reached the bus, so that one that it does
          *             not hold has never reached it.
          *         redelivers: whether the cloud itself delivers what it finds to Helios, so that nothing is counted in ``found``.
