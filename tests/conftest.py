@@ -129,6 +129,14 @@ def direct_url(postgres_server, database_url) -> str:
     return str(postgres_server.url)
 
 
+@pytest.fixture(scope="module")
+def empty_database_url(database_url: str) -> str:
+    """The same database, which is empty when the first test of a module begins: it has no rules of other tests."""
+    with open_pool(database_url, connections=1, timeout_seconds=60) as opened:
+        eventually(lambda: _is_emptied(opened), seconds=60)
+    return database_url
+
+
 @pytest.fixture
 def within_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     """No minute ends while the test runs: a process's own rate limit counts in minutes of the clock."""

@@ -64,7 +64,7 @@ def test_promtool_accepts_the_rules_and_the_configuration(arguments):
 
 
 @pytest.fixture(scope="module")
-def api(database_url, valkey_server, server_folder) -> Iterator[Api]:
+def api(empty_database_url, valkey_server, server_folder) -> Iterator[Api]:
     """An API with a matched and a mismatched order, a dead letter and a refused request."""
     log = server_folder / "api-of-prometheus.log"
     notifications = server_folder / "notifications-of-prometheus.toml"
@@ -73,7 +73,7 @@ def api(database_url, valkey_server, server_folder) -> Iterator[Api]:
         "HELIOS_NOTIFICATIONS_FILE": str(notifications),
         "HELIOS_NOTIFICATION_SECRETS": f"ops=whsec_{b64encode(bytes(24)).decode()}",
     }
-    with Api(database_url=database_url, redis_url=valkey_server.url, log=log, webhook_auth=settings) as running:
+    with Api(database_url=empty_database_url, redis_url=valkey_server.url, log=log, webhook_auth=settings) as running:
         send(running)
         assert call(running.url, EVENTBRIDGE, b"{}", {"x-helios-key": "another-secret-of-20"}).status == 401
         yield running
