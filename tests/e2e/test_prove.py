@@ -8,7 +8,7 @@ import pytest
 from local.stack.config import REPOSITORY
 
 # With this seed every kind of anomaly occurs. The rate leaves time for three restarts on a busy machine.
-TRAFFIC = ["--orders", "60", "--rate", "4", "--error-rate", "0.4", "--varied", "0.4", "--seed", "30"]
+TRAFFIC = ["--orders", "60", "--rate", "2", "--error-rate", "0.4", "--varied", "0.4", "--seed", "30"]
 OPTIONS = [*TRAFFIC, "--window", "10", "--grace", "10"]
 
 

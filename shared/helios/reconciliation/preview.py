@@ -39,7 +39,8 @@ class Preview(NamedTuple):
     Attributes:
         instances: the number of instances that were compared.
         contradictory: the number that could not be compared: contradictions are dead letters, and a preview reads only
-            events.
+            events. A delivery that contradicts the time of an event alone is no such issue of its instance, which is
+            compared by the time of the event.
         recorded: the number of instances by verdict now.
         previewed: the number of the same instances by verdict under the changed flows.
         differences: the instances whose verdict would change, sorted by flow and key.
