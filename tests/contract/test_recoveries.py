@@ -17,13 +17,12 @@ from helios.model.recoveries import PlaceSearch, RecoveryRequest
 from helios.model.resolutions import InstanceName, ResolutionRequest
 from helios.model.sources import Source
 from helios.ports.recoveries import Taken, Wanted
-from helios.reconciliation.declaration import Flow, RecoveryPolicy
-from helios.reconciliation.leg import Leg
+from helios.reconciliation.declaration import RecoveryPolicy
 from helios.services.recoveries import GIVE_UP, JUDGED_WITHIN, LEASE
 from helios.services.resolutions import resolve
 from tests.fakes.places import MemoryPlace
 from tests.support.deliveries import NOON
-from tests.support.instances import ORDER, leg, sent
+from tests.support.instances import ORDER, leg, parcels, sent
 from tests.support.recovering import AFTER, Recovering
 
 
@@ -272,16 +271,7 @@ def test_one_process_at_a_time_works_on_recoveries(recovering, pool):
 # A leg with several parts
 
 
-PARCELS = Flow(
-    name="parcels",
-    key="order_id",
-    window_seconds=30,
-    grace_seconds=60,
-    leg=(
-        Leg(name="order", type="OrderPlaced", source="aws"),
-        Leg(name="shipment", type="ParcelShipped", source="aws", many=True, id="parcel", count=3),
-    ),
-)
+PARCELS = parcels("aws")
 
 
 def parcel(number: int, **extra: str) -> Delivery:

@@ -26,7 +26,7 @@ from local.stack.config import REPOSITORY, Config, free_port_fields
 from local.stack.services import sdk_environment, services
 from scripts.simulator import endpoints
 from scripts.simulator.plan import Emission
-from tests.support.waiting import eventually
+from tests.support.waiting import awaited, eventually
 
 SOURCES: Final = ("aws", "gcp", "azure")
 
@@ -79,15 +79,7 @@ class Stack:
 
     def stats(self) -> Stats:
         """The counts of the API, which does not answer for a moment while a store is restarted."""
-        answers: list[Stats] = []
-
-        def is_answered() -> bool:
-            if current := stats.fetch(f"{HOST}:{self.config.api_port}"):
-                answers.append(current)
-            return bool(answers)
-
-        eventually(is_answered, seconds=60)
-        return answers[0]
+        return awaited(lambda: stats.fetch(f"{HOST}:{self.config.api_port}"), seconds=60)
 
     def get(self, path: str) -> Any:
         connection = http.client.HTTPConnection(HOST, self.config.api_port, timeout=30)

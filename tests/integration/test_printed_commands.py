@@ -20,7 +20,7 @@ from tests.support.deliveries import eventbridge
 from tests.support.instances import leg
 from tests.support.printed_commands import PrintedCommand, printed_commands
 from tests.support.receiver import receiving
-from tests.support.waiting import eventually
+from tests.support.waiting import awaited
 
 HELIOS = str(Path(sysconfig.get_path("scripts")) / "helios")
 
@@ -120,17 +120,15 @@ def run(api, records, pool, database_url, tmp_path, notified) -> Callable[[Print
     def incident_id() -> str:
         """The id of a new incident."""
         cause = Cause(kind="dead_letters", source="aws", field=token_hex(4))
-        opened: list[int] = []
 
-        def is_open() -> bool:
-            """False while the API has the turn."""
+        def opened() -> int | None:
+            """None while the API has the turn."""
             with PostgresIncidents(pool).turn() as turn:
-                if turn:
-                    opened.append(turn.open(cause, title="dead letters", severity="warning", at=datetime.now(UTC)))
-            return bool(opened)
+                if not turn:
+                    return None
+                return turn.open(cause, title="dead letters", severity="warning", at=datetime.now(UTC))
 
-        eventually(is_open)
-        return str(opened[0])
+        return str(awaited(opened))
 
     ids = {
         **{("incidents", action): incident_id for action in ("show", "acknowledge", "assign", "snooze")},

@@ -20,7 +20,7 @@ from tests.support.api import Api
 from tests.support.client import EVENTBRIDGE, EVENTGRID, JSON, call
 from tests.support.deliveries import poison
 from tests.support.instances import leg
-from tests.support.waiting import eventually
+from tests.support.waiting import awaited, eventually
 
 PROMETHEUS = Path(__file__).parents[2] / "infra/prometheus"
 PATHS = {"eventbridge": EVENTBRIDGE, "eventgrid": EVENTGRID, "cloudevents": "/api/v1/webhooks/cloudevents"}
@@ -121,14 +121,8 @@ def has_series(server: Prometheus, expression: str) -> bool:
 
 @pytest.mark.parametrize(("expression", "legend"), PANELS)
 def test_a_panel_shows_series_with_the_labels_of_its_legend(prometheus, expression, legend):
-    series: list[dict[str, Any]] = []
-
-    def is_shown() -> bool:
-        """False after a scrape that has taken too long."""
-        series[:] = query(prometheus, expression.replace("$__rate_interval", "1m"))
-        return bool(series)
-
-    eventually(is_shown)
+    # There is none after a scrape that has taken too long.
+    series = awaited(lambda: query(prometheus, expression.replace("$__rate_interval", "1m")))
     labels = set(re.findall(r"\{\{(\w+)\}\}", legend))
     assert all(labels <= set(one["metric"]) for one in series)
 

@@ -34,7 +34,7 @@ from tests.support.client import EVENTBRIDGE, call
 from tests.support.deliveries import NOON, eventbridge
 from tests.support.instances import ORDER, leg
 from tests.support.receiver import receiving
-from tests.support.waiting import eventually
+from tests.support.waiting import awaited, eventually
 
 REPLICAS = 3
 TAKEOVER_SECONDS = LEASE_SECONDS + 50
@@ -73,15 +73,12 @@ def holder(pool: Pool, name: str) -> int | None:
 
 def holding(pool: Pool, name: str, apis: Sequence[Api]) -> Api:
     """The one of these that holds a lease. A process of an earlier test may hold it a little longer."""
-    held: list[Api] = []
 
-    def is_held() -> bool:
+    def held() -> Api | None:
         pid = holder(pool, name)
-        held.extend(api for api in apis if api.pid == pid)
-        return bool(held)
+        return next((api for api in apis if api.pid == pid), None)
 
-    eventually(is_held, seconds=TAKEOVER_SECONDS)
-    return held[0]
+    return awaited(held, seconds=TAKEOVER_SECONDS)
 
 
 def kill_holder(pool: Pool, name: str, apis: Sequence[Api]) -> Api:

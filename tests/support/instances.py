@@ -28,6 +28,21 @@ SHIPMENT = Flow(
     rule=(Rule(equal=("handed_over.parcel.grams", "scanned.parcel.grams"), within="5"),),
 )
 
+
+def parcels(source: str) -> Flow:
+    """An order of three parcels, which this cloud ships."""
+    return Flow(
+        name="parcels",
+        key="order_id",
+        window_seconds=30,
+        grace_seconds=60,
+        leg=(
+            Leg(name="order", type="OrderPlaced", source="aws"),
+            Leg(name="shipment", type="ParcelShipped", source=source, many=True, id="parcel", count=3),
+        ),
+    )
+
+
 _TYPES = {
     "order": ("eventbridge", "OrderPlaced"),
     "payment": ("pubsub", "PaymentProcessed"),

@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def eventually(holds: Callable[[], bool], *, seconds: float = 20) -> None:
@@ -10,3 +13,16 @@ def eventually(holds: Callable[[], bool], *, seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"did not hold within {seconds:g} s"
         time.sleep(0.02)
+
+
+def awaited(get: Callable[[], T | None], *, seconds: float = 20) -> T:
+    """The first result of ``get()`` that is neither empty nor None; fail if there is none within ``seconds``."""
+    results: list[T] = []
+
+    def has_result() -> bool:
+        if result := get():
+            results.append(result)
+        return bool(results)
+
+    eventually(has_result, seconds=seconds)
+    return results[0]

@@ -18,27 +18,17 @@ from helios.adapters.recovery.registry import places_of
 from helios.normalise.pubsub import MESSAGE_PUBLISHED
 from helios.ports.recoveries import Places
 from helios.reconciliation.declaration import Flow
-from helios.reconciliation.leg import Leg
 from helios.services.diagnosis import MARGIN
 from helios.settings import Settings
 from tests.emulators.pubsub.emulators import Helios
-from tests.support.instances import ORDER, leg
+from tests.support.instances import ORDER, leg, parcels
 from tests.support.recovering import Recovering
 from tests.support.waiting import eventually
 
 ATTEMPTS = 5
 COMPLETE = {"matched", "matched_late"}
 TYPE = "PaymentProcessed"
-PARCELS = Flow(
-    name="parcels",
-    key="order_id",
-    window_seconds=30,
-    grace_seconds=60,
-    leg=(
-        Leg(name="order", type="OrderPlaced", source="aws"),
-        Leg(name="shipment", type="ParcelShipped", source="gcp", many=True, id="parcel", count=3),
-    ),
-)
+PARCELS = parcels("gcp")
 NO_DELAY = {"minimum_backoff": Duration(), "maximum_backoff": Duration(nanos=1_000_000)}
 
 
