@@ -20,6 +20,7 @@ from helios.processes.ports import HOST
 from helios.processes.process import scrubbed_environment
 from helios.processes.server import Server
 from helios.processes.supervisor import Supervisor
+from local.aws.deployer import VISIBILITY_SECONDS
 from local.demo import stats
 from local.demo.stats import Stats
 from local.stack.config import REPOSITORY, Config, free_port_fields
@@ -29,6 +30,9 @@ from scripts.simulator.plan import Emission
 from tests.support.waiting import awaited, eventually
 
 SOURCES: Final = ("aws", "gcp", "azure")
+
+DELIVERED_SECONDS: Final = 2 * VISIBILITY_SECONDS + 30
+"""How long an event may take. On a busy machine a function may fail to store it; SQS redelivers it after a minute."""
 
 QUICK_FLOW = """
 [[flow]]
@@ -94,11 +98,11 @@ class Stack:
 
     def wait_until_taken(self, before: Stats, count: int) -> None:
         """Return once Helios has counted ``count`` more deliveries than ``before``."""
-        eventually(lambda: self.stats().deliveries - before.deliveries >= count, seconds=90)
+        eventually(lambda: self.stats().deliveries - before.deliveries >= count, seconds=DELIVERED_SECONDS)
 
     def wait_until_stored(self, before: Stats, count: int) -> None:
         """Return once ``count`` more events are stored than ``before``; duplicates do not count."""
-        eventually(lambda: self.stats().total_events - before.total_events >= count, seconds=90)
+        eventually(lambda: self.stats().total_events - before.total_events >= count, seconds=DELIVERED_SECONDS)
 
 
 class Simulation:

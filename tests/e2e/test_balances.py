@@ -10,7 +10,7 @@ from helios.adapters.postgres.connection import open_pool
 from helios.embedded import postgres
 from helios.model.balances import MANIFEST_TYPE
 from helios.services.balances import BalanceJob
-from tests.e2e.conftest import SOURCES, emission
+from tests.e2e.conftest import DELIVERED_SECONDS, SOURCES, emission
 from tests.support.waiting import eventually
 
 GRACE = timedelta(minutes=1)
@@ -47,10 +47,11 @@ def test_an_event_that_every_cloud_loses_is_missing_until_it_arrives(stack, publ
         rows = stack.get(f"/api/v1/incidents?kind=drift&state={state}&limit=500")["items"]
         return {row["cause"]["source"] for row in rows if row["cause"]["type"] == type_}
 
-    eventually(lambda: len(stack.get(f"/api/v1/events?type={type_}&limit=50")["items"]) == len(arriving), seconds=90)
+    events = f"/api/v1/events?type={type_}&limit=50"
+    eventually(lambda: len(stack.get(events)["items"]) == len(arriving), seconds=DELIVERED_SECONDS)
     due = timedelta(minutes=2)
-    eventually(lambda: balanced(due, ("missing", 1), *SOURCES), seconds=90)
+    eventually(lambda: balanced(due, ("missing", 1), *SOURCES), seconds=DELIVERED_SECONDS)
     eventually(lambda: incidents("open") == set(SOURCES), seconds=60)
 
     publish(lost)
-    eventually(lambda: balanced(due + timedelta(minutes=2), ("balanced", 0), *SOURCES), seconds=90)
+    eventually(lambda: balanced(due + timedelta(minutes=2), ("balanced", 0), *SOURCES), seconds=DELIVERED_SECONDS)

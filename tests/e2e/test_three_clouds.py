@@ -20,10 +20,9 @@ from helios.processes.process import scrubbed_environment
 from local.aws import ministack
 from local.stack.config import REPOSITORY
 from local.stack.services import sdk_environment
+from tests.e2e.conftest import DELIVERED_SECONDS, SOURCES
 from tests.support.receiver import receiving
 from tests.support.waiting import eventually
-
-SOURCES = ("aws", "gcp", "azure")
 
 COUNTS = "SELECT source, sum(stored) FROM event_counts GROUP BY 1"
 STORED = "SELECT source, count(*), count(DISTINCT id) FROM events GROUP BY 1"
@@ -121,7 +120,7 @@ def test_an_order_replayed_to_its_clouds_comes_back_as_duplicates(stack):
     assert [(job["state"], job["failed"]) for job in jobs] == [("done", 0)] * 3
     sent = sum(job["sent"] for job in jobs)
     assert sent == len(stack.get(f"/api/v1/events?order_id={order}")["items"]) >= 3
-    eventually(lambda: stack.stats().duplicates - before.duplicates == sent, seconds=60)
+    eventually(lambda: stack.stats().duplicates - before.duplicates == sent, seconds=DELIVERED_SECONDS)
     assert stack.stats().total_events == before.total_events
     assert verdict(stack, order) == verdict_before
 
@@ -169,9 +168,9 @@ def test_a_function_that_was_down_gets_every_event_later(stack, name):
     """The cloud holds the events that it could not deliver, and delivers them once the function is back."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.stats().deliveries > before.deliveries, seconds=90)
+    eventually(lambda: stack.stats().deliveries > before.deliveries, seconds=DELIVERED_SECONDS)
     stack.service(name).kill()
-    eventually(lambda: stack.stats().deliveries - before.deliveries > 100, seconds=90)
+    eventually(lambda: stack.stats().deliveries - before.deliveries > 100, seconds=DELIVERED_SECONDS)
     stack.service(name).start()
     traffic = simulation.finish()
     stack.wait_until_stored(before, 300)
@@ -189,7 +188,7 @@ def test_lambda_workers_that_are_killed_lose_nothing(stack):
     killed = set()
     for share in (1, 2, 3):
         wanted = before.deliveries + 50 * share
-        eventually(lambda: stack.stats().deliveries > wanted, seconds=90)  # noqa: B023 - called at once
+        eventually(lambda: stack.stats().deliveries > wanted, seconds=DELIVERED_SECONDS)  # noqa: B023 - called at once
         for pid in ministack.workers(stack.service("aws").pid):
             killed.add(pid)
             with contextlib.suppress(ProcessLookupError):
@@ -208,7 +207,7 @@ def test_an_emulator_that_is_killed_loses_nothing(stack, name):
     """The simulator reconnects, and the next process delivers the events that the emulator had acknowledged."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "60", "--count", "300", "--error-rate", "0")
-    eventually(lambda: stack.stats().deliveries > before.deliveries, seconds=90)
+    eventually(lambda: stack.stats().deliveries > before.deliveries, seconds=DELIVERED_SECONDS)
     stack.service(name).kill()
     stack.service(name).start()
     traffic = simulation.finish()
@@ -225,7 +224,7 @@ def test_an_outage_of_postgres_delays_events_and_loses_none(stack):
     """Each cloud redelivers the events that were not acknowledged."""
     before = stack.stats()
     simulation = stack.simulate("--rate", "40", "--count", "200", "--error-rate", "0")
-    eventually(lambda: stack.stats().deliveries > before.deliveries, seconds=90)
+    eventually(lambda: stack.stats().deliveries > before.deliveries, seconds=DELIVERED_SECONDS)
     stack.service("postgres").stop()
     stack.service("postgres").start()
     simulation.finish()

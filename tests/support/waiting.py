@@ -7,11 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(holds: Callable[[], bool], *, seconds: float = 20) -> None:
-    """Return as soon as ``holds()`` is true; fail if it is not within ``seconds``."""
+def eventually(holds: Callable[[], bool], *, seconds: float = 20, facts: Callable[[], object] | None = None) -> None:
+    """Return as soon as ``holds()`` is true; fail if it is not within ``seconds``, with what ``facts()`` returns."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"did not hold within {seconds:g} s"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"did not hold within {seconds:g} s" + (f": {facts()}" if facts else ""))
         time.sleep(0.02)
 
 
