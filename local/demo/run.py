@@ -242,7 +242,9 @@ class Demo:
                 raise Interrupted
             raise ServiceFailed(f"The traffic ended without a summary. See {self._config.log('traffic')}.")
         try:
-            arrived = summary.wait_for_arrivals(lambda: summary.fetch_counts(self._database_url), before, sent)
+            arrived = summary.wait_for_arrivals(
+                lambda: summary.fetch_counts(self._database_url), before, sent, self._say
+            )
         except psycopg.OperationalError as error:
             raise failure or ServiceFailed(f"{_NO_COUNTS}: {error}") from error
         text, complete = summary.report(sent, arrived)

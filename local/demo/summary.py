@@ -9,10 +9,16 @@ import msgspec
 import psycopg
 
 from helios.model.balances import MANIFEST_TYPE
+from local.aws.deployer import VISIBILITY_SECONDS
 from local.stack.config import CANARY_TYPE, UNDELIVERED
 
-_PATIENCE_SECONDS: Final = 30.0
-"""How long to wait, without any progress, for accepted events that are not counted yet."""
+_PATIENCE_SECONDS: Final = VISIBILITY_SECONDS + 30.0
+"""How long to wait, without any progress, for accepted events that are not counted yet.
+
+On a busy machine a function may fail to store an event in time, and SQS redelivers it after the visibility timeout.
+"""
+_QUIET_SECONDS: Final = 5.0
+"""How long nothing may arrive until the wait is announced."""
 _POLL_SECONDS: Final = 0.25
 
 _NO_TRAFFIC: Final = (CANARY_TYPE, MANIFEST_TYPE)
@@ -92,11 +98,15 @@ def fetch_counts(database_url: str) -> CountsBySource:
 
 
 def wait_for_arrivals(
-    fetch: Callable[[], CountsBySource], before: CountsBySource, traffic: TrafficSummary
+    fetch: Callable[[], CountsBySource], before: CountsBySource, traffic: TrafficSummary, say: Callable[[str], None]
 ) -> CountsBySource:
-    """The deliveries since ``before``, once none is missing or once no more arrive."""
-    now, progress = since(before, fetch()), time.monotonic()
-    while lost(traffic, now) and time.monotonic() - progress < _PATIENCE_SECONDS:
+    """The deliveries since ``before``, once none is missing or once no more arrive; ``say`` announces a longer wait."""
+    now, progress, is_quiet = since(before, fetch()), time.monotonic(), False
+    while (missing := lost(traffic, now)) and time.monotonic() - progress < _PATIENCE_SECONDS:
+        if not is_quiet and time.monotonic() - progress > _QUIET_SECONDS:
+            is_quiet = True
+            count = sum(missing.values())
+            say(f"Waiting for what has not arrived ({count:,}): a cloud may deliver again after a minute.")
         time.sleep(_POLL_SECONDS)
         later = since(before, fetch())
         if later != now:

@@ -2,7 +2,9 @@
 
 import pytest
 
-from local.demo.summary import Counts, Sent, TrafficSummary, lost, report, since
+from local.aws.deployer import VISIBILITY_SECONDS
+from local.demo import summary
+from local.demo.summary import Counts, Sent, TrafficSummary, lost, report, since, wait_for_arrivals
 
 
 def traffic(**accepted: int) -> TrafficSummary:
@@ -39,6 +41,43 @@ def test_only_deliveries_since_the_earlier_counts_count():
     now = {"aws": Counts(stored=12, rejected=1), "gcp": Counts(stored=1)}
 
     assert since(before, now) == {"aws": Counts(stored=2), "gcp": Counts(stored=1)}
+
+
+class Clock:
+    """A clock that only ``sleep`` moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(summary, "time", clock)
+    return clock
+
+
+def test_an_event_that_sqs_redelivers_is_not_lost(clock):
+    said = []
+
+    def fetch() -> dict[str, Counts]:
+        return {"aws": Counts(stored=4 if clock.now > VISIBILITY_SECONDS else 3)}
+
+    assert wait_for_arrivals(fetch, {}, traffic(aws=4), said.append) == {"aws": Counts(stored=4)}
+    assert said == ["Waiting for what has not arrived (1): a cloud may deliver again after a minute."]
+
+
+def test_the_wait_for_lost_events_ends(clock):
+    arrived = {"aws": Counts(stored=3)}
+
+    assert wait_for_arrivals(lambda: arrived, {}, traffic(aws=4), [].append) == arrived
+    assert VISIBILITY_SECONDS < clock.now < 2 * VISIBILITY_SECONDS
 
 
 def test_a_loss_is_reported_with_its_cloud_and_fails_the_run():
