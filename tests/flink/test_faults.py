@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from helios.model.events import Delivery
 from helios.reconciliation.record import FlowKey
-from tests.fixtures.flink import expected_records
+from tests.fixtures.flink import WAIT_SECONDS, expected_records
 from tests.support.instances import ORDER, sent
 from tests.support.waiting import eventually
 
@@ -128,3 +128,30 @@ def test_every_event_survives_the_death_of_every_part(stage, pool, database_url,
     verdicts = {key: record.status for key, record in expected.items()}
     eventually(lambda: projected_verdicts(pool) == verdicts, seconds=seconds)
     eventually(lambda: projected_events(pool) == stored, seconds=seconds)
+
+
+def test_a_job_that_starts_without_its_state_leaves_what_postgres_has(stage, pool, database_url):
+    """It reads the whole log again, and begins the versions of the records anew."""
+    start = datetime.now(UTC) - timedelta(minutes=30)
+    deliveries = list(orders(start, 40))
+    half = len(deliveries) // 2
+    job = stage.start()
+    stage.projector(database_url)
+    stage.append(deliveries[:half])
+    before = expected_records([ORDER], deliveries[:half], start)
+    eventually(lambda: projected_events(pool) == len({each.body for each in deliveries[:half]}), seconds=WAIT_SECONDS)
+    eventually(lambda: projected_verdicts(pool).keys() == before.keys(), seconds=WAIT_SECONDS)
+    job.cancel()
+
+    stage.start()
+    stage.append(deliveries[half:])
+    stage.heartbeat(start + LATER)
+    expected = expected_records([ORDER], deliveries, start + LATER)
+    verdicts = {key: record.status for key, record in expected.items()}
+    stored = len({delivery.body for delivery in deliveries})
+    counts = (stored, len(deliveries) - stored, 0, 0)
+    eventually(
+        lambda: projected_verdicts(pool) == verdicts, seconds=WAIT_SECONDS, facts=lambda: projected_verdicts(pool)
+    )
+    eventually(lambda: projected_counts(pool) == counts, seconds=WAIT_SECONDS, facts=lambda: projected_counts(pool))
+    assert projected_events(pool) == stored
