@@ -64,7 +64,7 @@ def clock(monkeypatch) -> Clock:
 
 
 def test_an_event_that_sqs_redelivers_is_not_lost(clock):
-    said = []
+    said: list[str] = []
 
     def fetch() -> dict[str, Counts]:
         return {"aws": Counts(stored=4 if clock.now > VISIBILITY_SECONDS else 3)}
@@ -74,9 +74,9 @@ def test_an_event_that_sqs_redelivers_is_not_lost(clock):
 
 
 def test_the_wait_for_lost_events_ends(clock):
-    arrived = {"aws": Counts(stored=3)}
+    arrived, said = {"aws": Counts(stored=3)}, list[str]()
 
-    assert wait_for_arrivals(lambda: arrived, {}, traffic(aws=4), [].append) == arrived
+    assert wait_for_arrivals(lambda: arrived, {}, traffic(aws=4), said.append) == arrived
     assert VISIBILITY_SECONDS < clock.now < 2 * VISIBILITY_SECONDS
 
 
