@@ -21,6 +21,7 @@ from helios.model.erasure import Selector
 from helios.model.events import Event, EventFilter
 from helios.model.replay import ReplayFilter
 from helios.normalise import normalise
+from helios.ports.log import Progress
 from helios.services import log_archive
 from helios.services.log_archive import LogArchive
 from helios.services.projection import Projector
@@ -45,6 +46,27 @@ class Patient(MemoryLogReader):
         return messages
 
 
+class Ending(MemoryLogReader):
+    """Passes what ends the last transaction, once it has given all messages."""
+
+    def __init__(self, log, offsets, random) -> None:
+        super().__init__(log, offsets, random)
+        self._ends = {place: 2 * len(messages) for place, messages in log.messages().items()}
+
+    def passed(self):
+        if any(self._unread.values()):
+            return {}
+        passed, self._ends = self._ends, {}
+        return {place: end for place, end in passed.items() if self.since(place) < end}
+
+
+class Nowhere:
+    """Says of no partition that it was read."""
+
+    def next_offsets(self, partitions):
+        return {}
+
+
 class World:
     """A log, a projector that stores no events, and the archive."""
 
@@ -53,6 +75,7 @@ class World:
         self.log = MemoryLog()
         store = PostgresStore(archived.pool)
         self.projector = Projector(TOPICS, store=store, log=MemoryDeliveryLog(), stores_events=False)
+        self.storing_projector = Projector(TOPICS, store=store, log=MemoryDeliveryLog())
         self.copier = LogArchive(archived.archive, archived.opened.files, seconds=0)
 
     def append(self, *deliveries) -> list[Event]:
@@ -61,13 +84,14 @@ class World:
             self.log.append(TOPICS.events, "/".join(event.key), encode_event(event))
         return events
 
-    def project(self) -> None:
-        reader = MemoryLogReader(self.log, PostgresLogOffsets(self.archived.pool), Random(1))
-        while self.projector.project(reader):
+    def project(self, *, stores_events: bool = False) -> None:
+        projector = self.storing_projector if stores_events else self.projector
+        reader = Ending(self.log, PostgresLogOffsets(self.archived.pool), Random(1))
+        while projector.project(reader):
             pass
 
     def reader(self) -> MemoryLogReader:
-        return MemoryLogReader(self.log, PostgresArchiveOffsets(self.archived.pool), Random(2))
+        return Ending(self.log, PostgresArchiveOffsets(self.archived.pool), Random(2))
 
     def copy(self) -> int:
         """Archive all that is in the log."""
@@ -78,6 +102,9 @@ class World:
 
     def events(self, **where) -> list[Event]:
         return self.archived.opened.reader.events(EventFilter(**where), after=None, limit=500).items
+
+    def replayed(self) -> list[Event]:
+        return self.archived.opened.jobs.events(ReplayFilter(), after=None, limit=500)
 
 
 @pytest.fixture
@@ -105,14 +132,14 @@ def deliveries(number=20, of_days=2):
 def test_a_file_of_the_log_is_that_of_postgres_byte_for_byte(world):
     """The digest of a file is computed over the text of every column."""
     sent = deliveries()
-    world.archived.ingest(*sent)
-    world.archived.archive.run(NOW)
-    from_postgres = {(file.source, file.day): file.contents for file in world.files()}
     world.append(*sent)
     world.project()
     world.copy()
+    from_log = {(file.source, file.day): file.contents for file in world.files()}
+    world.archived.ingest(*sent)
+    world.archived.archive.run(NOW)
 
-    from_log = {(file.source, file.day): file.contents for file in world.files() if file.from_log}
+    from_postgres = {(file.source, file.day): file.contents for file in world.files() if not file.from_log}
     assert from_log == from_postgres
     assert [finding for _, finding in world.archived.archive.verify(ALL) if finding] == []
 
@@ -170,7 +197,7 @@ def test_a_run_that_is_killed_leaves_each_event_in_one_file(world, monkeypatch, 
     assert world.archived.archive.unlisted() == []
 
 
-def test_two_processes_with_the_same_partition_archive_it_once(world):
+def test_two_processes_with_the_same_partition_archive_it_ids(world):
     world.append(*deliveries())
     world.project()
     late = world.reader()
@@ -184,10 +211,7 @@ def test_two_processes_with_the_same_partition_archive_it_once(world):
 def test_the_archive_begins_where_the_projector_has_stopped_to_store_events(world):
     """It waits for the projector, whatever the order in which they are started with the new setting."""
     before = world.append(*deliveries(of_days=1))
-    stores = Projector(TOPICS, store=PostgresStore(world.archived.pool), log=MemoryDeliveryLog())
-    reader = MemoryLogReader(world.log, PostgresLogOffsets(world.archived.pool), Random(3))
-    while stores.project(reader):
-        pass
+    world.project(stores_events=True)
     after = world.append(order(500), shipment(501), order(502))
     with pytest.raises(ConflictError):
         world.copy()
@@ -198,6 +222,83 @@ def test_the_archive_begins_where_the_projector_has_stopped_to_store_events(worl
     assert {event.key for event in world.events()} == {event.key for event in [*before, *after]}
     archived = {event.key for event in world.events() if event.archived is True}
     assert archived == {event.key for event in after}
+
+
+def test_each_event_is_listed_once_after_three_changes_of_the_setting(world):
+    """An archive that has caught up is where the projector is: it leaves what Postgres then stores."""
+    sent = []
+    for part in range(4):
+        stores_events = part % 2 == 1
+        sent += world.append(*(order(10 * part + number) for number in range(10)))
+        world.project(stores_events=stores_events)
+        if not stores_events:
+            world.copy()
+
+    assert ids(sent) == ids(world.events()) == ids(world.replayed())
+    in_postgres = {event.id for event in world.events() if event.archived is not True}
+    assert in_postgres == {f"aws-{number}" for number in [*range(10, 20), *range(30, 40)]}
+    with world.archived.pool.connection() as connection:
+        archived, projected = (
+            connection.execute(f"SELECT topic, partition, next_offset FROM {table} ORDER BY 2").fetchall()
+            for table in ("archive_offsets", "log_offsets")
+        )
+    assert archived == projected
+
+
+def test_what_the_archive_has_read_before_the_projector_is_not_stored_too(world):
+    """The projector has stopped first, and the archive has gone on."""
+    sent = world.append(order(1), order(2), order(3))
+    world.project()
+    world.copy()
+    sent += world.append(order(4), order(5), order(6))
+    world.copy()
+    sent += world.append(order(7), order(8), order(9))
+    world.project(stores_events=True)
+
+    assert ids(sent) == ids(world.events()) == ids(world.replayed())
+    assert {event.id for event in world.events() if event.archived is not True} == {"aws-7", "aws-8", "aws-9"}
+    world.project()
+    world.copy()
+    assert ids(sent) == ids(world.events())
+
+
+def test_an_archive_that_catches_up_late_leaves_what_postgres_has(world):
+    """The setting was changed back before it had read all."""
+    sent = world.append(order(1), order(2), order(3))
+    world.project()
+    world.copy()
+    sent += world.append(order(4), order(5), order(6))
+    world.project()
+    sent += world.append(order(7), order(8), order(9))
+    world.project(stores_events=True)
+    world.copy()
+
+    assert ids(sent) == ids(world.events()) == ids(world.replayed())
+
+
+def ids(events) -> list[str]:
+    """The ids of events, each as often as its event is listed."""
+    return sorted(event.id for event in events)
+
+
+def test_a_log_that_begins_again_is_stored_although_the_archive_had_read_further(world):
+    """Its offsets say nothing about the new log."""
+    world.append(*(order(number) for number in range(20)))
+    world.project()
+    world.copy()
+    with world.archived.pool.connection() as connection:
+        connection.execute("UPDATE archive_offsets SET next_offset = next_offset + 100")
+    stored = PostgresLogOffsets(world.archived.pool).next_offsets(list(world.log.messages()))
+    world.log = MemoryLog()
+    new = world.append(*(order(number) for number in range(20, 30)))
+    reader = Ending(world.log, Nowhere(), Random(1))
+    reader.commit({place: Progress(offset, offset) for place, offset in stored.items()})
+    while world.storing_projector.project(reader):
+        pass
+    new += world.append(*(order(number) for number in range(30, 40)))
+    world.project(stores_events=True)
+
+    assert {event.id for event in world.events() if event.archived is not True} == {event.id for event in new}
 
 
 def test_small_files_of_a_day_become_one_with_each_event_once(world):
@@ -284,14 +385,14 @@ def test_texts_that_json_and_postgres_write_in_their_own_ways(world):
     base = normalise(order(1))
     attributes = {"zz": "a/b", "é": "\x7f\t\n", "b": 'quoted " and \\', "aa": "\u2028🜁", "a": ""}
     event = replace(base, attributes=attributes, amount=base.amount and base.amount * 100, subject="a\tb")
+    world.log.append(TOPICS.events, "1", encode_event(event))
+    world.project()
+    world.copy()
+    (from_log,) = world.files()
     store = PostgresStore(world.archived.pool)
     with store.transaction() as work:
         work.events.insert([event]).result()
     world.archived.archive.run(NOW)
-    (from_postgres,) = world.files()
-    world.log.append(TOPICS.events, "1", encode_event(event))
-    world.project()
-    world.copy()
 
     contents = [file.contents for file in world.files()]
-    assert contents == [from_postgres.contents] * 2
+    assert contents == [from_log.contents] * 2

@@ -574,6 +574,10 @@ class MemoryLogWriter:
     def begin_archive(self, progress: Mapping[Partition, Progress]) -> None:
         """Does nothing: no archive reads this store."""
 
+    def pass_archive(self, progress: Mapping[Partition, Progress]) -> Mapping[Partition, int]:
+        """Nothing is archived."""
+        return {}
+
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
         """Take larger counts, and return what they add to the known ones."""
         added = []

@@ -104,8 +104,8 @@ class ArchiveTurn(Protocol):
             number: as many of a later day are merged.
         """
 
-    def erased(self, keys: Collection[Key]) -> set[Key]:
-        """The identities among these that were erased."""
+    def known(self, keys: Collection[Key]) -> set[Key]:
+        """The identities among these that Postgres has stored, or that were erased."""
 
     def begin(self, files: Sequence[ArchiveFile]) -> None:
         """List files that are about to be written. A run that finds them unverified removes them."""

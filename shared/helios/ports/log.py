@@ -151,6 +151,14 @@ class LogWriter(Protocol):
     def begin_archive(self, progress: Mapping[Partition, Progress]) -> None:
         """Begin to let the archive read the log from ``since`` of each partition on, unless it has begun before."""
 
+    def pass_archive(self, progress: Mapping[Partition, Progress]) -> Mapping[Partition, int]:
+        """Let the archive pass over messages that are stored here instead, unless it has earlier ones to read.
+
+        Returns:
+            The offset before which the archive has read the messages from ``since`` on, for the partitions that it has
+            begun to read.
+        """
+
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
         """Begin to take counts of all deliveries so far; the result is what they add to the known ones.
 

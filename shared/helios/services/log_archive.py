@@ -95,15 +95,15 @@ class LogArchive:
         """
         messages = self._collect(reader, stopping)
         events, now = _events(messages), clock()
-        progress = _progress(messages, reader)
+        progress = _progress(messages, reader.passed(), reader)
         with self._archive.own_turn() as turn, tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
             self._archive.remove_unreadable(turn)
-            erased = turn.erased([event.key for event in events])
-            files = self._write([event for event in events if event.key not in erased], _name(progress), Path(folder))
+            known = turn.known([event.key for event in events])
+            files = self._write([event for event in events if event.key not in known], _name(progress), Path(folder))
             if progress:
                 self._archive.store(turn, files, read=progress, now=now)
                 reader.commit(progress)
-                log.info("archived", extra={"files": len(files), "rows": len(events) - len(erased)})
+                log.info("archived", extra={"files": len(files), "rows": len(events) - len(known)})
             self._merge(turn, Path(folder), now)
             turn.succeed(now)
         return len(events)
@@ -164,10 +164,13 @@ def _name(progress: Mapping[Partition, Progress]) -> str:
     return hashlib.sha256("\n".join(places).encode()).hexdigest()[:32]
 
 
-def _progress(messages: Sequence[LogMessage], reader: LogReader) -> Mapping[Partition, Progress]:
-    """How far these messages, in order, move each partition."""
-    progress: dict[Partition, Progress] = {}
-    for message in messages:
-        partition = (message.topic, message.partition)
-        progress[partition] = Progress(reader.since(partition), message.offset + 1)
-    return progress
+def _progress(
+    messages: Sequence[LogMessage], passed: Mapping[Partition, int], reader: LogReader
+) -> Mapping[Partition, Progress]:
+    """How far these messages, in order, and the ends that were reached with them move each partition.
+
+    Without the ends, the archive would never be where the projector is: what ends a transaction is no message.
+    """
+    until = {(message.topic, message.partition): message.offset + 1 for message in messages}
+    ends = {place: max(until.get(place, 0), passed.get(place, 0)) for place in until.keys() | passed}
+    return {place: Progress(reader.since(place), end) for place, end in ends.items()}

@@ -59,6 +59,7 @@ class Effects(NamedTuple):
 
     Attributes:
         events: by identity.
+        archived: the identities of the events that the archive reads from the log itself.
         records: by flow instance, the last of each.
         replacements: the instances of which a record replaces the stored one even if it has less evidence.
         counts: the largest of each minute, source and type, sorted.
@@ -66,6 +67,7 @@ class Effects(NamedTuple):
     """
 
     events: dict[Key, Event]
+    archived: set[Key]
     records: dict[FlowKey, FlowRecord]
     replacements: set[FlowKey]
     counts: list[Count]
@@ -147,18 +149,15 @@ class Projector:
             log.error("a message can't be stored", exc_info=error, extra=_place(messages[0]))
             with self._store.transaction() as work:
                 work.log.advance(progress)
+                self._left_to_archive(progress, work)
                 work.dead_letters.add([_dead_letter(messages[0], reason)])
         reader.commit(progress)
 
     def _write(self, messages: Sequence[LogMessage], progress: Mapping[Partition, Progress], work: UnitOfWork) -> None:
-        effects = self._read(messages)
         work.log.advance(progress)
+        effects = self._read(messages, self._left_to_archive(progress, work))
         # Sorted, because writers of the same keys in different order deadlock.
-        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events)] * self._stores_events)
-        if not self._stores_events:
-            work.log.begin_archive(
-                {place: moved for place, moved in progress.items() if place[0] == self._topics.events}
-            )
+        inserted = work.events.insert([effects.events[key] for key in sorted(effects.events.keys() - effects.archived)])
         added = work.log.raise_counts(effects.counts)
         changes = self._write_records(effects, work)
         flow_counts = changes.counts
@@ -167,19 +166,35 @@ class Projector:
             work.dead_letters.add(dead_letters)
             flow_counts = [*flow_counts, *cause_counts(dead_letters)]
         counts, new = added.result(), inserted.result()
-        shown = [event for key, event in effects.events.items() if key in new or not self._stores_events]
-        stored = shown if self._stores_events else []  # of others, no consumer of the stream could read the payload
+        shown = [event for key, event in effects.events.items() if key in new or key in effects.archived]
+        # Of the others, no consumer of the stream could read the payload.
+        stored = [event for event in shown if event.key in new]
         work.balances.declare(manifests_of(shown))
-        if not self._stores_events:
-            work.balances.arrive(arrivals_of(shown))
+        if effects.archived:
+            work.balances.arrive(arrivals_of([effects.events[key] for key in sorted(effects.archived)]))
         work.balances.repeat(_repeats(counts))
         if counts or shown or changes.flows or flow_counts:
             frame = Frame(counts=counts, events=summaries(shown), flows=changes.flows, flow_statuses=changes.statuses)
             work.stream.publish(frame, stored, flow_counts)
 
-    def _read(self, messages: Sequence[LogMessage]) -> Effects:
-        """What the messages say. One that can't be read becomes a dead letter."""
+    def _left_to_archive(self, progress: Mapping[Partition, Progress], work: UnitOfWork) -> Mapping[Partition, range]:
+        """The offsets of the events that the archive reads from the log itself."""
+        events = {place: moved for place, moved in progress.items() if place[0] == self._topics.events}
+        if self._stores_events:
+            archived = work.log.pass_archive(events)
+            return {place: range(events[place].since, until) for place, until in archived.items()}
+        work.log.begin_archive(events)
+        return {place: range(moved.until) for place, moved in events.items()}
+
+    def _read(self, messages: Sequence[LogMessage], archived_offsets: Mapping[Partition, range]) -> Effects:
+        """What the messages say. One that can't be read becomes a dead letter.
+
+        Args:
+            messages: those of a transaction.
+            archived_offsets: those of the events that the archive reads itself.
+        """
         events: dict[Key, Event] = {}
+        archived = set[Key]()
         records: dict[FlowKey, FlowRecord] = {}
         replacements = set[FlowKey]()
         counts: dict[tuple[datetime, str, str], Count] = {}
@@ -190,6 +205,9 @@ class Projector:
             try:
                 if message.topic == self._topics.events:
                     event = decode_event(message.value)
+                    offsets = archived_offsets.get((message.topic, message.partition), range(0))
+                    if event.key not in events and message.offset in offsets:
+                        archived.add(event.key)
                     events.setdefault(event.key, event)
                 elif message.topic == self._topics.verdicts:
                     record = decode_verdict(message.value)
@@ -203,7 +221,7 @@ class Projector:
             except DEFECTS as error:
                 log.warning("a message can't be read", extra=_place(message) | {"error": str(error)})
                 dead_letters.append(_dead_letter(message, f"is no message of the job: {error}"))
-        return Effects(events, records, replacements, [counts[key] for key in sorted(counts)], dead_letters)
+        return Effects(events, archived, records, replacements, [counts[key] for key in sorted(counts)], dead_letters)
 
     def _write_records(self, effects: Effects, work: UnitOfWork) -> FlowChanges:
         """Write the records that differ from the stored ones, and return what that changes.

@@ -105,11 +105,10 @@ LEFT JOIN archive_offsets USING (topic, partition) LEFT JOIN log_offsets USING (
 WHERE archive_offsets.next_offset IS NOT NULL OR log_offsets.next_offset IS NOT NULL
 """
 
-SELECT_ERASED = """
+SELECT_KNOWN = """
 SELECT source, producer, id
 FROM json_to_recordset(%s::json) AS input (source text, producer text, id text)
 JOIN event_ids ON event_ids.key = event_key(source, producer, id)
-WHERE digest = 'erased'
 """
 
 SELECT_MERGEABLE = f"""
@@ -271,10 +270,10 @@ class PostgresArchiveTurn:
         with translate_errors():
             return [_file(row) for row in self._connection.execute(SELECT_MERGEABLE, values).fetchall()]
 
-    def erased(self, keys: Collection[Key]) -> set[Key]:
-        """The identities among these that were erased."""
+    def known(self, keys: Collection[Key]) -> set[Key]:
+        """The identities among these that Postgres has stored, or that were erased."""
         with translate_errors():
-            return set(self._connection.execute(SELECT_ERASED, [keys_as_json(keys)]).fetchall()) if keys else set()
+            return set(self._connection.execute(SELECT_KNOWN, [keys_as_json(keys)]).fetchall()) if keys else set()
 
     def begin(self, files: Sequence[ArchiveFile]) -> None:
         """List files that are about to be written."""
