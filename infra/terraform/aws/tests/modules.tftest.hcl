@@ -437,7 +437,7 @@ run "the_job_is_in_the_vpc_of_the_log_with_snapshots_and_a_core_for_each_task" {
     brokers                 = "b-1:9096"
     secret                  = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:log", key_arn = "arn:aws:kms:eu-central-1:123456789012:key/1" }
     log_prefix              = "helios"
-    retention               = "unarchived_events=30 ids=30"
+    retention               = ""
     parallelism             = 4
     checkpoint_milliseconds = 1000
     starts                  = false
@@ -466,6 +466,14 @@ run "the_job_is_in_the_vpc_of_the_log_with_snapshots_and_a_core_for_each_task" {
   assert {
     condition     = !strcontains(jsonencode(aws_kinesisanalyticsv2_application.this.application_configuration[0].environment_properties), "password")
     error_message = "The password must not be in the configuration: everyone who may see the application could read it."
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for group in aws_kinesisanalyticsv2_application.this.application_configuration[0].environment_properties[0].property_group :
+      [for value in values(group.property_map) : value != ""]
+    ]))
+    error_message = "The service refuses a property without a value."
   }
 }
 

@@ -160,14 +160,16 @@ resource "aws_kinesisanalyticsv2_application" "this" {
       property_group {
         property_group_id = "helios"
 
-        property_map = {
-          HELIOS_ENGINE      = "flink"
-          HELIOS_LOG_BROKERS = var.brokers
-          HELIOS_LOG_PREFIX  = var.log_prefix
-          HELIOS_RETENTION   = var.retention
-          LOG_SECRET_ARN     = var.secret.arn
-          PARALLELISM        = tostring(var.parallelism)
-        }
+        property_map = merge(
+          {
+            HELIOS_ENGINE      = "flink"
+            HELIOS_LOG_BROKERS = var.brokers
+            HELIOS_LOG_PREFIX  = var.log_prefix
+            LOG_SECRET_ARN     = var.secret.arn
+            PARALLELISM        = tostring(var.parallelism)
+          },
+          var.retention == "" ? {} : { HELIOS_RETENTION = var.retention }, # a value has at least a character
+        )
       }
     }
 
