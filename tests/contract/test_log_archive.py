@@ -197,7 +197,7 @@ def test_a_run_that_is_killed_leaves_each_event_in_one_file(world, monkeypatch, 
     assert world.archived.archive.unlisted() == []
 
 
-def test_two_processes_with_the_same_partition_archive_it_ids(world):
+def test_two_processes_with_the_same_partition_archive_it_once(world):
     world.append(*deliveries())
     world.project()
     late = world.reader()

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME, Consumer, Producer
@@ -9,10 +10,11 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 
 from helios.__main__ import main
 from helios.adapters import kafka_topics
-from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLog
+from helios.adapters.kafka_log import KafkaHeartbeats, KafkaLog, KafkaLogReader
 from helios.errors import HeliosError, Retryable
 from helios.messages import Heartbeat, decode_delivery, topics
-from tests.fixtures.apache_kafka import Topic, key, persistently
+from helios.ports.log import LogMessage, Progress
+from tests.fixtures.apache_kafka import READ_SECONDS, Topic, key, persistently
 from tests.support.deliveries import NOON
 
 
@@ -121,3 +123,109 @@ def test_without_the_topic_there_is_no_heartbeat(apache_kafka, topic_name):
     with pytest.raises(Retryable, match="missing"):
         heartbeats.send(NOON)
     heartbeats.close()
+
+
+class Stored:
+    """The offset of one partition in a store."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+    def next_offsets(self, partitions):
+        return dict.fromkeys(partitions, self.offset)
+
+
+def produce(apache_kafka, topic: Topic, *values: bytes) -> None:
+    """Append messages to a topic."""
+    producer = Producer({"bootstrap.servers": apache_kafka.brokers, "log_level": 0})
+    for value in values:
+        producer.produce(topic.name, value)
+    assert producer.flush(30) == 0
+
+
+@pytest.fixture
+def open_reader(apache_kafka, topic_name):
+    """Begins to read the topic of the test where a store says, in place of the last reader."""
+    with contextlib.ExitStack() as opened:
+
+        def start(stored: Stored) -> KafkaLogReader:
+            opened.close()
+            reader = KafkaLogReader(apache_kafka.brokers, topics=[topic_name], group=topic_name, offsets=stored)
+            opened.callback(reader.close)
+            return reader
+
+        yield start
+
+
+def read_messages(reader: KafkaLogReader, number: int) -> list[LogMessage]:
+    """The next messages of a reader, once there are so many; fewer if that takes too long."""
+    messages: list[LogMessage] = []
+    deadline = time.monotonic() + READ_SECONDS
+    while len(messages) < number and time.monotonic() < deadline:
+        messages += reader.read(limit=100, seconds=0.2)
+    return messages
+
+
+def read_until_end(reader: KafkaLogReader):
+    """The messages of a reader, and where the partition ends, once the reader has reached that."""
+    messages, deadline = [], time.monotonic() + READ_SECONDS
+    while time.monotonic() < deadline:
+        messages += reader.read(limit=100, seconds=0.2)
+        if passed := reader.passed():
+            return [message.value for message in messages], *passed.values()
+    raise AssertionError(f"{len(messages)} messages, and no end")
+
+
+def test_a_reader_whose_offset_is_beyond_the_end_begins_at_the_beginning(apache_kafka, topic_name, open_reader, caplog):
+    """The topic was created again, or the cluster is another one."""
+    topic = Topic(apache_kafka, topic_name, partitions=3)
+    produce(apache_kafka, topic, *(str(number).encode() for number in range(60)))
+    ends = Counter(message.partition() for message in topic.messages())
+    reader = open_reader(Stored(5000))
+
+    messages = read_messages(reader, 60)
+    assert {message.value for message in messages} == {str(number).encode() for number in range(60)}
+    assert len(messages) == 60
+    assert {reader.since((topic_name, number)) for number in range(3)} == {5000}
+    warnings = [record for record in caplog.records if "no message at the stored offset" in record.message]
+    assert {(each.topic, each.partition, each.stored, each.end) for each in warnings} == {
+        (topic_name, number, 5000, ends[number]) for number in range(3)
+    }
+    reader.commit({(topic_name, 0): Progress(5000, ends[0])})
+    assert reader.since((topic_name, 0)) == ends[0]
+
+
+def test_the_end_of_an_empty_partition_takes_back_an_offset_beyond_it(apache_kafka, topic_name, open_reader):
+    Topic(apache_kafka, topic_name)
+
+    assert read_until_end(open_reader(Stored(5000))) == ([], 0)
+
+
+def test_a_topic_that_is_created_again_while_it_is_read_is_read_from_its_beginning(
+    apache_kafka, topic_name, open_reader
+):
+    topic = Topic(apache_kafka, topic_name)
+    produce(apache_kafka, topic, *[b"old"] * 10)
+    reader = open_reader(stored := Stored(0))
+    assert len(read_messages(reader, 10)) == 10
+    reader.commit({(topic_name, 0): Progress(0, 10)})
+    stored.offset = 10
+    client = AdminClient({"bootstrap.servers": apache_kafka.brokers})
+    client.delete_topics([topic_name])[topic_name].result(30)
+    topic = eventually_created(apache_kafka, topic_name)
+    produce(apache_kafka, topic, b"1", b"2")
+
+    messages: list[LogMessage] = []
+    deadline = time.monotonic() + READ_SECONDS
+    while len(messages) < 2 and time.monotonic() < deadline:
+        try:
+            messages += reader.read(limit=100, seconds=1)
+        except Retryable:  # as a projector does
+            reader = open_reader(stored)
+    assert [message.value for message in messages] == [b"1", b"2"]
+    assert reader.since((topic_name, 0)) == 10
+
+
+def eventually_created(apache_kafka, name: str) -> Topic:
+    """A topic of a name that was deleted: the brokers refuse the name until that has ended."""
+    return persistently(lambda: Topic(apache_kafka, name))

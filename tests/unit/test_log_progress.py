@@ -76,3 +76,27 @@ def test_a_partition_that_is_behind_holds_up_all(world):
     world.log[TOPICS.dead_letters, 3] = 2
     assert not world.tracker.step(NOON)
     assert world.until is None
+
+
+def test_an_offset_beyond_the_end_is_one_of_another_log(world):
+    """The topics were created again. The projector takes the offset back with what it reads first."""
+    world.log[EVENTS] = 3
+    world.stored[EVENTS] = 5000
+    assert not world.tracker.step(NOON)
+    world.stored[EVENTS] = 3
+    assert world.tracker.step(NOON + SECOND)
+
+
+def test_the_end_of_a_log_that_is_gone_is_not_waited_for(world):
+    world.log |= {DELIVERIES: 50, EVENTS: 30}
+    assert not world.tracker.step(NOON)  # the job is behind
+    world.log |= {DELIVERIES: 1, EVENTS: 30}
+    world.committed[DELIVERIES] = 1
+    assert not world.tracker.step(NOON + SECOND)
+    assert not world.tracker.step(NOON + 2 * SECOND)  # the store is behind
+    world.log[EVENTS] = 2
+    world.stored[EVENTS] = 2
+    assert not world.tracker.step(NOON + 3 * SECOND)
+    assert world.tracker.step(NOON + 4 * SECOND)
+
+    assert world.until == NOON + 4 * SECOND

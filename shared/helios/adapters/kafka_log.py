@@ -1,5 +1,6 @@
 """The log in Kafka. Imported only where HELIOS_ENGINE is flink."""
 
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,11 @@ from helios.adapters.kafka_producer import OutMessage, ReliableProducer, client_
 from helios.errors import Retryable
 from helios.messages import encode_heartbeat
 from helios.ports.log import LogMessage, LogOffsets, Partition, Progress
+
+log = logging.getLogger("helios.log")
+
+WATERMARK_SECONDS = 10.0
+"""The longest time for the request that says where a partition begins and ends."""
 
 
 class KafkaLog:
@@ -179,7 +185,7 @@ class KafkaLogReader:
                 "isolation.level": "read_committed",
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,  # see ``passed``
-                "auto.offset.reset": "earliest",
+                "auto.offset.reset": "error",  # the next reader begins where ``_assign`` says
             }
         )
         self._consumer.subscribe(list(topics), on_assign=self._assign)
@@ -235,15 +241,39 @@ class KafkaLogReader:
         partitions = [(place.topic, place.partition) for place in assigned]
         try:
             known = self._offsets.next_offsets(partitions)
+            restarted = {partition for partition, stored in known.items() if self._has_lost(partition, stored)}
         except Retryable as error:  # raised from here, it would be lost on its way through the client
             self._failure = error
             return
+        # Of a partition that is read from its beginning again, the next transaction takes the stored offset back.
         self._since = {partition: known.get(partition, 0) for partition in partitions}
-        self._position = dict(self._since)
+        self._position = self._since | dict.fromkeys(restarted, -1)  # so that the end of an empty one is passed, too
         self._passed = {}
         for place in assigned:
-            place.offset = known.get((place.topic, place.partition), OFFSET_BEGINNING)
+            partition = (place.topic, place.partition)
+            place.offset = OFFSET_BEGINNING if partition in restarted else known.get(partition, OFFSET_BEGINNING)
         consumer.assign(assigned)
+
+    def _has_lost(self, partition: Partition, stored: int) -> bool:
+        """Whether a partition has nothing at a stored offset: the topic was created again, or the retention was over.
+
+        Raises:
+            Retryable: no broker says where the partition begins and ends.
+        """
+        try:
+            offsets = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=WATERMARK_SECONDS)
+        except KafkaException as error:
+            raise Retryable(f"Kafka: {reason_of(error)}") from error
+        if offsets is None:
+            raise Retryable(f"Kafka did not say where {partition[0]} ends")
+        first, end = offsets
+        if first <= stored <= end:
+            return False
+        log.warning(
+            "a partition has no message at the stored offset, and is read from its beginning",
+            extra={"topic": partition[0], "partition": partition[1], "stored": stored, "first": first, "end": end},
+        )
+        return True
 
 
 def _message(message: Message) -> LogMessage:

@@ -59,14 +59,24 @@ class ProgressTracker:
         self._stage = stage
         if not stage.is_judged:
             if not _covers(self._log.judged(self._topics.deliveries), stage.ends):
+                self._drop_if_shorter(self._log.ends([self._topics.deliveries]))
                 return False
             # The ends of open transactions: the one that the checkpoint has ended may not be committed yet.
             self._stage = stage = _Stage(stage.at, self._log.ends(self._topics[1:]), is_judged=True)
-        if not _covers(self._offsets.next_offsets(list(stage.ends)), stage.ends):
+        stored = self._offsets.next_offsets(list(stage.ends))
+        ends = self._log.ends(self._topics[1:])
+        self._drop_if_shorter(ends)
+        # An offset beyond the end is one of another log, which was there before this one.
+        if self._stage is None or not _covers(stored, stage.ends) or not _covers(ends, stored):
             return False
         self._progress.raise_projected_until(stage.at)
         self._stage = None
         return True
+
+    def _drop_if_shorter(self, ends: Mapping[Partition, int]) -> None:
+        """Begin again if the log ends before what is waited for: it is another one, and may never get there."""
+        if self._stage and not _covers(ends, self._stage.ends):
+            self._stage = None
 
     def follow(self, stopping: threading.Event, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Look again and again until ``stopping`` is set."""
