@@ -24,6 +24,7 @@ from helios.model.incidents import Acknowledge, Assign, Cause, Incident, Inciden
 from helios.model.resolutions import InstanceName, ResolutionAction, ResolutionRequest, Step
 from helios.model.stream import Frame
 from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.rule import Rule
 from helios.services.incidents import CALM, MAX_REASONS, QUIET, STUCK, IncidentJob
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
@@ -31,6 +32,7 @@ from helios.services.resolutions import resolve
 from helios.services.sweep import expire_flows, sweep
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
+from tests.support.rule_examples import part
 
 MISSING_PAYMENT = Cause(kind="flow", flow="order", issue="missing", legs=("payment",))
 WRONG_AMOUNT = Cause(kind="flow", flow="order", issue="mismatch", legs=("order", "payment"), field="amount")
@@ -306,6 +308,21 @@ def test_incidents_count_exactly_the_instances_that_need_somebody(world, seed):
         world.undo(actions.pop())
     world.run(at)
     assert world.counted() == world.needing()
+
+
+def test_a_deadline_that_changes_no_verdict_opens_no_incident(world):
+    """The order of the events is final at once; the instance waits for its deadline because more parts may come."""
+    flow = replace(ORDER, rule=(Rule(before=("order", "payment")),))
+    world.reconciler = Reconciler((flow,))
+    world.ingest(leg("order"), part(flow, "payment", happened_after=-60), leg("inventory"))
+    world.run(NOON)
+    world.decide("accept", "ORD-1")
+    world.run(NOON + timedelta(seconds=1))
+    assert world.only().number == 0
+
+    assert [what for what, _ in world.run(world.expire())] == ["resolved"]
+
+    assert world.counted() == world.needing() == Counter()
 
 
 def test_decisions_beside_ingest_lose_no_count(world):

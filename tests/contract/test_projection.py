@@ -40,6 +40,7 @@ from helios.ports.log import Partition, Progress
 from helios.ports.resolutions import Resolutions
 from helios.reconciliation.fold import Fold
 from helios.reconciliation.record import FlowCount, FlowRecord
+from helios.reconciliation.rule import Rule
 from helios.services import projection
 from helios.services.balances import BalanceJob
 from helios.services.ingest import ingest
@@ -57,6 +58,7 @@ from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.depth import examples
 from tests.support.instances import ORDER, SHIPMENT, leg, sent
 from tests.support.job import Job
+from tests.support.rule_examples import part
 
 FLOWS = [ORDER, SHIPMENT]
 TOPICS = topics("helios")
@@ -275,6 +277,26 @@ def test_records_that_a_job_from_an_earlier_savepoint_writes_again_change_nothin
         assert stored(projected.store) == before
     assert len(verdicts) >= 6
     assert projected.deliveries.values == []
+
+
+def test_the_end_of_waiting_of_an_accepted_order_is_stored_and_reopens_nothing(projected, resolutions):
+    """The order of its events is final at once, and its deadline changes nothing else."""
+    flow = replace(ORDER, rule=(Rule(before=("order", "payment")),))
+    projected.job.take_rules(Fold([flow]))
+    projected.job.take([leg("order"), part(flow, "payment", happened_after=-60), leg("inventory")])
+    projected.project()
+    accept(resolutions, "ORD-1")
+
+    projected.job.expire(OVERDUE)
+    projected.project()
+
+    record = projected.store.flow(("order", "ORD-1"))
+    assert (record.status, record.waiting, record.resolved) == ("mismatched", False, True)
+    assert resolutions.resolutions([record.identity])[record.identity].state == "accepted"
+
+    projected.job.take([leg("order", id_="2", after=600)])
+    projected.project()
+    assert resolutions.resolutions([record.identity])[record.identity].state == "reopened"
 
 
 def act_on_messages(projected: Projected) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from helios.model.archive import ArchiveFile, FileFilter, IndexedField
+from helios.errors import Retryable
+from helios.model.archive import ArchiveFile, FileFilter, IndexedField, total
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Receipt, Selector
 from helios.model.events import Event
 from helios.ports.archive import ArchiveTurn, Manifest
 from helios.ports.erasure import ErasureFiles, ErasureStore, LogErasure, Tombstones
 from helios.reconciliation.evidence import EvidenceExtractor
-from helios.services.archive import Archive, own_turn
+from helios.services.archive import INCOMPLETE, Archive, own_turn
 
 
 class Eraser:
@@ -144,11 +145,18 @@ class Eraser:
         return {file: events for file in files if (events := self._files.matching(file, selector))}
 
     def _rewrite(self, turn: ArchiveTurn, file: ArchiveFile, selector: Selector, now: datetime) -> None:
-        """Replace a file by one without the value, and remove it."""
+        """Replace a file by one without the value, and remove it.
+
+        Raises:
+            Retryable: the new file and what it leaves out are not what the old one contains. The old one stays.
+        """
         if self._archive is None or self._files is None:
             return
         with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
             files = self._files.rewrite(file, selector, Path(folder))
+            written = total(new.entry.contents for new in files)
+            if written + self._files.matching_contents(file, selector) != file.contents:
+                raise Retryable(f"Archive: what was written in place of {file.path} {INCOMPLETE}")
             self._archive.store(turn, files, replaced=[file.path], now=now)
         self._archive.remove_unreadable(turn)
 

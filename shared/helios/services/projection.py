@@ -38,7 +38,7 @@ from helios.ports.log import DeliveryLog, LogMessage, LogReader, Partition, Prog
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evidence import lacks
-from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record
+from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record, with_decision
 from helios.reconciliation.record import FlowKey, FlowRecord, differences
 from helios.services.outcomes import cause_counts, summaries
 
@@ -245,7 +245,8 @@ def _transitions(
             if _is_ahead(after, before):
                 incomplete.append(before)
             continue
-        transitions.append((before, replace(after, version=before.version + 1 if before else 1)))
+        after = replace(after, version=before.version + 1 if before else 1)
+        transitions.append((before, with_decision(before, after)))
     return transitions, incomplete
 
 
