@@ -133,6 +133,14 @@ def ingested(deliveries: Sequence[Delivery], *, expired: datetime | None) -> dic
     return stored(store)
 
 
+def reconciled(deliveries: Sequence[Delivery]) -> FlowRecord:
+    """The record of the only order."""
+    job = Job(Fold(FLOWS), TOPICS, MemoryLog().append)
+    job.take(deliveries)
+    (record,) = job.records.values()
+    return record
+
+
 def traffic() -> list[Delivery]:
     """Two whole orders, one that lacks a leg, duplicates, a contradiction, and a delivery that can't be read."""
     whole = [leg(name, key) for key in ("ORD-1", "ORD-2") for name in ("order", "payment", "inventory")]
@@ -334,6 +342,44 @@ def test_evidence_that_the_job_has_forgotten_is_given_back_to_it(projected):
     act_on_messages(projected)
     projected.project()
     assert stored(projected.store) == ingested([*first, late], expired=None)
+
+
+def test_evidence_that_arrived_earlier_in_postgres_keeps_its_arrival(projected):
+    """As after a switch from Postgres: a sender sends an order again that the job does not know."""
+    payment = leg("payment", "ORD-1", after=1)
+    first = [leg("order", "ORD-1"), payment, payment, leg("inventory", "ORD-1", after=2)]
+    again = [leg("order", "ORD-1", after=120), leg("payment", "ORD-1", id_="again", after=121)]
+    projected.job.take(first)
+    projected.project()
+    before = projected.store.flow(("order", "ORD-1"))
+    projected.job.records.clear()
+    projected.job.take(again)
+    projected.project()
+    assert projected.store.flow(("order", "ORD-1")) == before
+
+    act_on_messages(projected)
+    projected.project()
+    after = projected.store.flow(("order", "ORD-1"))
+    assert (after.status, after.opened_at) == ("matched", NOON)
+    # The second delivery of the order is not counted: the state does not know that it is the second one.
+    assert after == replace(reconciled([*first, again[1]]), version=after.version)
+    count = len(projected.deliveries.values)
+    projected.job.records[after.identity] = after
+    projected.job.take([again[1]])
+    projected.project()
+    assert len(projected.deliveries.values) == count
+
+
+def test_the_same_evidence_with_later_arrivals_replaces_nothing(projected):
+    projected.job.take([leg(name, "ORD-1") for name in ("order", "payment", "inventory")])
+    projected.project()
+    before = projected.store.flow(("order", "ORD-1"))
+    projected.job.records.clear()
+    projected.job.take([leg(name, "ORD-1", after=120) for name in ("order", "payment", "inventory")])
+    projected.project()
+
+    assert projected.store.flow(("order", "ORD-1")) == before
+    assert projected.deliveries.values == []
 
 
 def test_a_deadline_that_passes_for_a_job_that_has_less_evidence_ends_the_waiting(projected):

@@ -327,7 +327,7 @@ class Judge:
             evidence_set = complete(
                 evaluator,
                 before.evidence_set if before else item.evidence_set,
-                item.evidence_set.items if before else [],
+                item.evidence_set if before else EvidenceSet(items=[]),
                 dropped=() if is_older else item.dropped,
                 is_older=is_older,
             )

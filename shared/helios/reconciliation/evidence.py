@@ -69,6 +69,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
         return (self.source, self.producer, self.id)
 
     @property
+    def arrived_at(self) -> tuple[datetime, datetime]:
+        """When it arrived first, and when that delivery says that it happened."""
+        return (self.received_at, self.time)
+
+    @property
     def identity(self) -> Identity:
         """Equal for two deliveries that are the same piece of evidence."""
         return (self.leg, self.source, self.producer, self.id, self.content)
@@ -242,15 +247,30 @@ def merge(evidence_sets: Sequence[EvidenceSet], parts: Mapping[str, Parts] = NO_
 
 
 def lacks(evidence_set: EvidenceSet, other: EvidenceSet) -> bool:
-    """Whether a set lacks evidence, or deliveries of it, that another set of the same instance has.
+    """Whether a set lacks evidence, deliveries or an earlier arrival of it that another set of the same instance has.
 
-    The overflow of a leg counts what it does not list.
+    The overflow of a leg counts what it does not list, except what arrived before its first piece.
     """
-    deliveries = {item.identity: item.deliveries for item in evidence_set.items}
-    return any(
-        item.leg not in evidence_set.overflow and deliveries.get(item.identity, 0) < item.deliveries
-        for item in other.items
-    ) or any(evidence_set.overflow.get(leg, 0) < number for leg, number in other.overflow.items())
+    items = {item.identity: item for item in evidence_set.items}
+    for item in other.items:
+        known = items.get(item.identity)
+        if known and known.arrived_at > item.arrived_at:
+            return True
+        if item.leg in evidence_set.overflow:
+            if not known and precedes_overflow(item, evidence_set):
+                return True
+        elif not known or known.deliveries < item.deliveries:
+            return True
+    return any(evidence_set.overflow.get(leg, 0) < number for leg, number in other.overflow.items())
+
+
+def precedes_overflow(item: Evidence, evidence_set: EvidenceSet) -> bool:
+    """Whether a piece arrived before all that a set lists of its leg, which has overflowed.
+
+    The overflow counts no such piece: the first to arrive is always listed.
+    """
+    listed = evidence_set.of(item.leg)
+    return bool(listed) and item.received_at < listed[0].received_at
 
 
 def _included(leg_items: list[Evidence], parts: Parts | None) -> set[Identity]:
@@ -281,7 +301,7 @@ def part_of(item: Evidence, parts: Parts | None) -> str:
 
 
 def _combined(left: Evidence, right: Evidence) -> Evidence:
-    first = min(left, right, key=lambda item: (item.received_at, item.time, sorted(item.fields.items())))
+    first = min(left, right, key=lambda item: (item.arrived_at, sorted(item.fields.items())))
     return msgspec.structs.replace(first, deliveries=left.deliveries + right.deliveries)
 
 

@@ -327,4 +327,4 @@ def reread_evidence(
         and (event := stored.get(item.key))
         and event.type != types.get(item.leg, event.type)
     }
-    return complete(evaluator, recorded, list(fresh.values()), dropped=dropped)
+    return complete(evaluator, recorded, EvidenceSet(items=list(fresh.values())), dropped=dropped)
