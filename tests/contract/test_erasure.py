@@ -299,6 +299,28 @@ def test_an_erasure_without_an_archive_erases_the_database(archived):
     assert (receipt.removed["events"], receipt.left) == (6, {})
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda eraser: eraser.preview(ADA),
+        lambda eraser: eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW),
+        lambda eraser: eraser.scan(ADA),
+    ],
+    ids=["a dry run", "an erasure", "a scan"],
+)
+def test_files_of_an_archive_that_is_not_set_are_not_passed_over(filled, use):
+    before = filled.rows()
+
+    with (
+        bootstrap.eraser(msgspec.structs.replace(filled.settings, archive_url=None)) as eraser,
+        pytest.raises(ConfigurationError, match="HELIOS_ARCHIVE_URL is not set, and the archive has 6 files"),
+    ):
+        use(eraser)
+
+    assert filled.rows() == before
+    assert scalar(filled, "SELECT count(*) FROM event_ids WHERE digest = 'erased'") == 0
+
+
 def test_an_erasure_reads_the_flows_of_declared_sources(archived, tmp_path):
     flows, sources = tmp_path / "flows.toml", tmp_path / "sources.toml"
     sources.write_text('[[source]]\nname = "stripe"\npreset = "stripe"\n')
