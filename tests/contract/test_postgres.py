@@ -312,8 +312,8 @@ class ExplainingReader(PostgresReader):
             self._note(child)
 
 
-class Recording:
-    """Records the queries of a reader."""
+class RecordingReader(PostgresReader):
+    """A reader that records its queries."""
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
@@ -321,15 +321,19 @@ class Recording:
 
     def _all(self, query, parameters):
         self.queries.append((query, parameters))
-        return super()._all(query, parameters)  # type: ignore[misc] # of the reader
+        return super()._all(query, parameters)
 
 
-class RecordingReader(Recording, PostgresReader):
-    """A reader of the API."""
+class RecordingJobs(PostgresReplayJobs):
+    """The same, for replays."""
 
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.queries: list[tuple[str, Any]] = []
 
-class RecordingJobs(Recording, PostgresReplayJobs):
-    """A reader of replays."""
+    def _all(self, query, parameters):
+        self.queries.append((query, parameters))
+        return super()._all(query, parameters)
 
 
 def test_the_order_of_events_does_not_depend_on_the_language_of_the_database(pool):
