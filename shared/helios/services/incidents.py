@@ -227,7 +227,7 @@ def _shared(cause: Cause) -> Cause:
 
 
 def _see_emptied(turn: IncidentTurn, before: Sequence[Incident], now: datetime) -> list[Incident]:
-    """The open incidents now; one whose last instance was taken in this turn is seen, so that CALM begins here."""
+    """The open incidents now; one whose last instance this turn has taken is seen, so that CALM begins here."""
     counted = {incident.id for incident in before if incident.number > 0}
     incidents = turn.open_incidents()
     emptied = [incident.id for incident in incidents if incident.id in counted and incident.number <= 0]
