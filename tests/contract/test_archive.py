@@ -346,6 +346,24 @@ def test_a_run_that_fails_is_no_success(archived, monkeypatch):
     assert archived.opened.reader.archive_succeeded_at() == before
 
 
+def test_each_duckdb_has_temporary_files_of_its_own():
+    """DuckDB names them alike in each process, and removes all of them when it closes."""
+    setting = "SELECT current_setting('temp_directory')"
+
+    def folder_of(database):
+        (folder,) = database.cursor().execute(setting).fetchone() or ("",)
+        return Path(folder)
+
+    databases = [DuckDb(MemoryStore(), database_url="postgresql://127.0.0.1:1/db", threads=1) for _ in range(2)]
+    folders = [folder_of(database) for database in databases]
+
+    assert folders[0] != folders[1]
+    for database, folder in zip(databases, folders, strict=True):
+        assert folder.is_dir()
+        database.close()
+        assert not folder.exists()
+
+
 def test_an_error_of_duckdb_does_not_quote_the_password_of_postgres():
     database = DuckDb(MemoryStore(), database_url="postgresql://me:hidden@127.0.0.1:1/db", threads=1)
     with closing(database), pytest.raises(Retryable, match=r"connect to Postgres: .*127\.0\.0\.1") as failure:

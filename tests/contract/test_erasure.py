@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from helios import bootstrap
+from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.archive import LEASE, PostgresManifest
 from helios.adapters.postgres.connection import open_pool
@@ -17,7 +18,7 @@ from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.errors import ConfigurationError, RulesChanged
+from helios.errors import ConfigurationError, Retryable, RulesChanged
 from helios.model.archive import FileFilter
 from helios.model.erasure import Outstanding, Receipt, Selector, mentions, needles, selector
 from helios.model.events import Delivery, EventFilter
@@ -274,6 +275,21 @@ def test_the_receipt_is_signed_and_in_the_audit_log_without_the_value(filled):
     assert "archive 19" in entry.detail
 
 
+def test_a_file_stays_if_its_events_are_not_all_written_again(filled, monkeypatch):
+    def lossy(self, query, *arguments, **options):
+        return write_query(self, f"SELECT * FROM ({query}) WHERE id <> 'aws-7'", *arguments, **options)
+
+    before, write_query = filled.archive.manifest.files(FileFilter()), ParquetFormat.write_query
+    with monkeypatch.context() as patched:
+        patched.setattr(ParquetFormat, "write_query", lossy)
+        with pytest.raises(Retryable, match=r"source=aws/day=2025-11-01/.* does not have all the events"):
+            erase(filled)
+
+    assert filled.archive.manifest.files(FileFilter()) == before
+    assert filled.archive.objects.paths() == {file.path for file in before}
+    assert erase(filled).left == {}
+
+
 def test_an_erasure_without_an_archive_erases_the_database(archived):
     fill(archived, of_days=1)
     settings = msgspec.structs.replace(archived.settings, archive_url=None)
@@ -282,6 +298,28 @@ def test_an_erasure_without_an_archive_erases_the_database(archived):
         receipt = eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW)
 
     assert (receipt.removed["events"], receipt.left) == (6, {})
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda eraser: eraser.preview(ADA),
+        lambda eraser: eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW),
+        lambda eraser: eraser.scan(ADA),
+    ],
+    ids=["a dry run", "an erasure", "a scan"],
+)
+def test_files_of_an_archive_that_is_not_set_are_not_passed_over(filled, use):
+    before = filled.rows()
+
+    with (
+        bootstrap.eraser(msgspec.structs.replace(filled.settings, archive_url=None)) as eraser,
+        pytest.raises(ConfigurationError, match="HELIOS_ARCHIVE_URL is not set, and the archive has 6 files"),
+    ):
+        use(eraser)
+
+    assert filled.rows() == before
+    assert scalar(filled, "SELECT count(*) FROM event_ids WHERE digest = 'erased'") == 0
 
 
 def test_an_erasure_reads_the_flows_of_declared_sources(archived, tmp_path):

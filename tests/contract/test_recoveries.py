@@ -125,6 +125,26 @@ def test_a_recovery_waits_for_the_verdict_of_another_process(recovering):
     assert (shop.last().state, shop.last().found_in) == ("recovered", "the shelf")
 
 
+def test_the_next_place_is_not_searched_for_what_awaits_its_verdict(recovering):
+    """The first place with the event ends the search, also one that was asked again before, and however late it is."""
+    log: list[Delivery] = []
+    away = MemoryPlace(leg("payment", after=3600), name="away", faults=[TargetUnavailable("no answer")] * 2)
+    second, third = (MemoryPlace(leg("payment", after=3600), name=name) for name in ("second", "third"))
+    second.faults.append(TargetUnavailable("no answer"))
+    third.faults.append(TargetUnavailable("no answer"))
+    shop = recovering(away, second, third, log=log)
+    shop.receive(leg("order"), leg("inventory"))
+    shop.request()
+    late = 2 * JUDGED_WITHIN.total_seconds()
+    assert [shop.run(seconds=seconds) for seconds in (0, late, 10, 10)] == [0] * 4
+    assert (len(log), len(away.deliveries), len(third.deliveries)) == (1, 1, 1)
+
+    shop.receive(*log)
+    assert shop.run(seconds=10) == 1
+    assert (shop.last().state, shop.last().found_in) == ("recovered", "second")
+    assert outcomes(shop) == {"duplicate": 0, "rejected": 0}
+
+
 def test_a_recovery_does_not_wait_for_ever_for_the_verdict_of_another_process(recovering):
     shop = recovering(MemoryPlace(leg("payment", after=3600)), log=[])
     shop.receive(leg("order"), leg("inventory"))
@@ -324,6 +344,27 @@ def test_parts_that_are_found_in_several_searches_are_summed(recovering):
     assert shop.run(seconds=1) == 1
     assert [(search.found, search.detail) for search in shop.last().searches] == [(1, "1 found.")]
     assert (shop.last().state, shop.last().finding) == ("not_found", "not_delivered")
+
+
+def test_the_next_place_is_searched_for_further_parts_when_those_found_have_their_verdict(recovering):
+    """The place that found them may have further ones meanwhile."""
+    log: list[Delivery] = []
+    first, second = (MemoryPlace(parcel(2), name=name) for name in ("first", "second"))
+    first.searches_left = 2
+    second.deliveries.append(parcel(3))
+    shop = recovering(first, second, flow=PARCELS, source="aws", log=log)
+    shop.receive(leg("order"), parcel(1))
+    shop.request(leg="shipment")
+    assert (shop.run(), shop.run(seconds=1), len(log), len(second.deliveries)) == (0, 0, 1, 2)
+    assert [(search.place, search.is_over) for search in shop.last().searches] == [("first", True)]
+
+    shop.receive(*log)
+    assert (shop.run(seconds=JUDGED_WITHIN.total_seconds()), len(log)) == (0, 2)
+    shop.receive(*log[1:])
+    assert shop.run(seconds=1) == 1
+    assert [search.found for search in shop.last().searches] == [1, 1]
+    assert shop.last().state == "recovered"
+    assert outcomes(shop) == {"duplicate": 0, "rejected": 0}
 
 
 class ReplayingPlace(MemoryPlace):

@@ -21,8 +21,14 @@ class MemoryPlace:
 
     source = "gcp"
 
-    def __init__(self, *deliveries: Delivery, is_complete: bool = False, faults: Sequence[HeliosError] = ()) -> None:
-        self.name = "the shelf"
+    def __init__(
+        self,
+        *deliveries: Delivery,
+        is_complete: bool = False,
+        faults: Sequence[HeliosError] = (),
+        name: str = "the shelf",
+    ) -> None:
+        self.name = name
         self.deliveries = list(deliveries)
         self.faults = list(faults)
         self.created: set[str] = set()

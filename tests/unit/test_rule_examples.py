@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import Delivery
 from helios.model.flows import FlowInstance
 from helios.reconciliation.declaration import Flow
+from helios.reconciliation.leg import Leg
 from helios.reconciliation.record import to_instance
+from helios.reconciliation.rule import Rule
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
@@ -92,6 +95,44 @@ class TestParcels:
             "mismatched",
             ["excess", "mismatch"],
         )
+
+    @pytest.mark.parametrize(
+        ("quantity", "before", "after"),
+        [(6, ("matched", []), ("matched", [])), (4, ("open", []), ("mismatched", ["mismatch"]))],
+    )
+    def test_of_an_order_whose_parcels_are_all_cancelled_the_sum_is_0(self, flows, order, quantity, before, after):
+        flow = flows["parcels"]
+        cancelled = part(flow, "cancellation", cancellation_id="C-1", parcels=3, quantity=quantity)
+        assert outcome(instance_of(flow, *order(), cancelled)) == before
+        row = instance_of(flow, *order(), cancelled, overdue=True)
+        assert outcome(row) == after
+        if row.issues:
+            assert row.issues[0].values == {
+                "sum(shipment.quantity)": "0",
+                "order.quantity - sum(cancellation.quantity)": "2",
+            }
+
+    def test_a_number_of_parts_counts_a_leg_of_which_none_is_expected_as_0(self, flows, order):
+        """Each parcel is scanned, and each scan is confirmed; without parcels, neither is expected."""
+        flow = flows["parcels"]
+        scan = Leg(name="scan", type="ParcelScanned", many=True, id="scan_id", count="count(shipment)")
+        confirmed = replace(scan, name="confirmed", type="ScanConfirmed", count="count(scan)")
+        flow = replace(flow, leg=(*flow.leg, confirmed, scan), rule=(Rule(equal=("count(scan)", "order.scans")),))
+        placed = part(flow, "order", parcels=3, scans=0)
+        cancelled = part(flow, "cancellation", cancellation_id="C-1", parcels=3)
+        assert outcome(instance_of(flow, placed, cancelled, overdue=True)) == ("matched", [])
+        assert outcome(instance_of(flow, placed, overdue=True)) == ("incomplete", ["missing"] * 3)
+
+    def test_numbers_of_parts_that_depend_on_each_other_expect_a_part(self, flows):
+        flow = flows["parcels"]
+        order, _, shipment = flow.leg
+        scan = Leg(name="scan", type="ParcelScanned", many=True, id="scan_id", count="count(shipment)")
+        flow = replace(flow, leg=(order, replace(shipment, count="count(scan)"), scan), rule=())
+        placed, scanned = part(flow, "order"), part(flow, "scan", scan_id="S-1")
+        shipped = part(flow, "shipment", parcel={"number": "P-1"})
+        assert outcome(instance_of(flow, placed, overdue=True)) == ("incomplete", ["missing"] * 2)
+        assert outcome(instance_of(flow, placed, scanned, overdue=True)) == ("incomplete", ["missing"])
+        assert outcome(instance_of(flow, placed, shipped, scanned, overdue=True)) == ("matched", [])
 
     def test_quantities_are_added_over_the_parcels(self, flows, order):
         row = instance_of(flows["parcels"], *order(1, 2, 3, quantity=1), overdue=True)

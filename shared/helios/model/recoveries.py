@@ -26,6 +26,7 @@ class PlaceSearch(msgspec.Struct, frozen=True, kw_only=True):
         place: the name of the place.
         is_over: whether the place has been searched; it may take minutes.
         found: the number of events of the leg that were brought back; those that were stored before are not counted.
+        found_at: when the last of them was brought back, UTC; None: none was.
         is_complete: whether the place holds every event of the period that reached the bus, so that one that it does
             not hold has never reached it.
         redelivers: whether the cloud itself delivers what it finds to Helios, so that nothing is counted in ``found``.
@@ -35,6 +36,7 @@ class PlaceSearch(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     is_over: bool = True
     found: int = 0
+    found_at: datetime | None = None
     is_complete: bool = False
     redelivers: bool = False
     detail: str

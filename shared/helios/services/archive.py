@@ -25,6 +25,11 @@ FROM_LOG = (
 )
 
 
+INCOMPLETE = (
+    "does not have all the events that stay. Nothing was replaced. Repeat the command, or run: helios archive verify"
+)
+
+
 class ArchiveBusyError(HeliosError):
     """Another process changes the archive. The command can be repeated when that process has ended."""
 

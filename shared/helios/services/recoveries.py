@@ -7,7 +7,7 @@ has a name that is stored before, so that the next process finds it when this on
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -228,11 +228,11 @@ class RecoveryJob:
             return False  # this process does not have the setting; the one that has started the recovery does
         pause = POLL
         if leg in missing_legs(evaluator.flow, instance):
-            recovery, pause = self._search(recovery, self._wanted(recovery, evaluator.flow, leg, instance))
+            recovery, pause = self._search(recovery, self._wanted(recovery, evaluator.flow, leg, instance), now)
             instance = self._instance(recovery) or instance
         if leg not in missing_legs(evaluator.flow, instance):
             return self._recovered(recovery, now)
-        if self._is_over(recovery, leg) and not self._awaits_verdict(recovery, now):
+        if self._is_over(recovery, leg) and not self._awaits_verdict(recovery.searches, now):
             return self._not_recovered(recovery, evaluator.flow, leg, instance, now)
         if now - recovery.requested_at >= GIVE_UP:
             detail = "Not every place could be searched in time."
@@ -290,8 +290,12 @@ class RecoveryJob:
         pieces = extractor.extract(event)
         return any((each.flow.name, each.key, each.evidence.leg) == wanted for each in pieces)
 
-    def _search(self, recovery: Recovery, wanted: Wanted) -> tuple[Recovery, timedelta]:
-        """Search the places that are not over, and return what was found, and how soon to look again."""
+    def _search(self, recovery: Recovery, wanted: Wanted, now: datetime) -> tuple[Recovery, timedelta]:
+        """Search the places that are not over, and return what was found, and how soon to look again.
+
+        While a find awaits its verdict, only the place that has it is searched on: Helios would not recognise the same
+        event in another place as stored.
+        """
         searches = {search.place: search for search in recovery.searches}
         pause = POLL
         for place in places_of(wanted.leg, self._places):
@@ -299,6 +303,9 @@ class RecoveryJob:
             if before and before.is_over:
                 continue
             earlier = before.found if before else 0
+            found_at = before.found_at if before else None
+            if not earlier and self._awaits_verdict(searches.values(), now):
+                continue
             try:
                 search = place.search(wanted)
                 if earlier:
@@ -308,7 +315,9 @@ class RecoveryJob:
                 pause = RETRY
             except Rejected as fault:
                 search = PlaceSearch(place=place.name, detail=f"can't be searched: {fault.field} {fault.reason}")
-            searches[place.name] = replace(search, found=search.found + earlier)
+            searches[place.name] = replace(
+                search, found=search.found + earlier, found_at=now if search.found else found_at
+            )
             if search.found and not wanted.leg.many:
                 break
         return replace(recovery, searches=tuple(searches.values())), pause
@@ -317,10 +326,11 @@ class RecoveryJob:
         over = {search.place for search in recovery.searches if search.is_over}
         return all(place.name in over for place in places_of(leg, self._places))
 
-    def _awaits_verdict(self, recovery: Recovery, now: datetime) -> bool:
+    def _awaits_verdict(self, searches: Iterable[PlaceSearch], now: datetime) -> bool:
         """Whether the record may not have yet what was found."""
-        has_found = any(search.found for search in recovery.searches)
-        return self._is_judged_later and has_found and now - recovery.requested_at < JUDGED_WITHIN
+        return self._is_judged_later and any(
+            search.found_at is not None and now - search.found_at < JUDGED_WITHIN for search in searches
+        )
 
     def _recovered(self, recovery: Recovery, now: datetime) -> bool:
         found_in = next((search.place for search in recovery.searches if search.found), None)

@@ -170,6 +170,8 @@ class TieredReader(PostgresReader):
         conditions = _conditions(where, after=position, newest_first=True)
         found, reached = self._search(files[::-1], conditions, limit=limit + 1, by_value=where.order_id is not None)
         events = sorted([*page.items, *found], key=place_of, reverse=True)
+        if reached:  # a file that was not read may have events between the earlier ones
+            events = [event for event in events if event.received_at >= reached[0]]
         if len(events) > limit or (page.next_cursor and len(events) == limit):
             return Page(items=events[:limit], next_cursor=encode_cursor(place_of(events[limit - 1])))
         return Page(items=events, next_cursor=encode_cursor(reached) if reached else None)
