@@ -158,7 +158,7 @@ def _spelled(character: str) -> str:
     # The text of a row doubles quotation marks (PostgreSQL documentation, "Composite Type Input and Output Syntax").
     itself = rf"\\*{re.escape(character)}{'+' if character in _DOUBLED else ''}"
     short = [rf"\\+{_SHORT[character]}"] if character in _SHORT else []
-    in_either_case = [_HEX.sub(lambda letter: f"[{letter[0]}{letter[0].upper()}]", unit) for unit in _units(character)]
+    in_either_case = [_HEX.sub(lambda digit: f"[{digit[0]}{digit[0].upper()}]", unit) for unit in _units(character)]
     numbers = "".join(rf"\\+u{unit}" for unit in in_either_case)
     return f"(?:{'|'.join([itself, *short, numbers])})"
 
