@@ -24,6 +24,7 @@ from helios.messages import (
     decode_delivery,
     encode_count,
     encode_event,
+    encode_recompute,
     encode_verdict,
     topics,
     verdict_key,
@@ -348,6 +349,21 @@ def test_a_deadline_that_passes_for_a_job_that_has_less_evidence_ends_the_waitin
     projected.project()
     record = projected.store.flow(("order", "ORD-1"))
     assert (record.status, [item.leg for item in record.evidence_set.items]) == ("incomplete", ["order", "payment"])
+
+
+def test_evidence_that_no_message_takes_stops_no_other(projected, monkeypatch, caplog):
+    """The log would refuse it again and again."""
+    for key in ("ORD-1", "ORD-2"):
+        projected.job.take([leg("order", key)] + [leg("inventory", key)] * (key == "ORD-1"))
+    projected.project()
+    projected.job.records.clear()
+    small = encode_recompute(projected.store.flow(("order", "ORD-2")), generation=None)[1]
+    monkeypatch.setattr("helios.messages.MAX_RECORD_BYTES", len(small))
+    projected.job.take([leg("payment", "ORD-1"), leg("payment", "ORD-2")])
+    projected.project()
+
+    assert projected.deliveries.values == [small]
+    assert "too large" in caplog.text
 
 
 def test_while_the_deliveries_take_nothing_no_message_is_projected(projected):

@@ -272,6 +272,21 @@ def test_a_defect_of_the_judge_leaves_the_record_as_it_was(monkeypatch, caplog):
     assert "internal error" in caplog.text
 
 
+def test_a_record_that_no_message_takes_stays_as_it_was(monkeypatch, caplog):
+    """Kafka would refuse it, and the job would start again at the same delivery."""
+    steps = Steps()
+    steps.take(encode_delivery(leg("order")))
+    before = dict(steps.records)
+    monkeypatch.setattr("helios.flink.steps.MAX_RECORD_BYTES", len(before["order/ORD-1"]) + 50)
+    assert steps.take(encode_delivery(leg("payment"))).event
+    assert steps.records == before
+    assert "too large" in caplog.text
+
+    monkeypatch.undo()
+    steps.take(encode_delivery(leg("payment")))
+    assert len(decode_verdict(steps.records["order/ORD-1"]).evidence_set.items) == 2
+
+
 def test_a_deadline_changes_a_record_once_and_is_deferred_while_a_source_is_silent():
     steps = Steps()
     for name in ("order", "payment"):

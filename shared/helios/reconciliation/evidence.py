@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from helios.errors import UNREADABLE
-from helios.model.events import Event, Key
+from helios.model.events import MAX_NAME_CHARS, Event, Key
 from helios.model.payload import inner_json, reference, value_at
 from helios.model.sources import Source
 from helios.model.spellings import spellings
@@ -23,6 +23,9 @@ from helios.sources.registry import CLOUDS, Sources
 MAX_SCALARS = 24
 MAX_SCALAR_CHARS = 120
 """How much of a payload is stored to show where two variants differ: its first fields, and the beginning of each."""
+
+MAX_FIELD_CHARS = 4096
+"""How much of a text is stored that a rule reads. The digest of a longer one follows: equal texts have equal ones."""
 
 _CUT_OFF = " " * MAX_SCALAR_CHARS
 
@@ -161,6 +164,8 @@ class EvidenceExtractor:
         except UNREADABLE:
             return []
         declared = payload_fields.read(data) if payload_fields else {}
+        if declared:
+            declared = {name: _bounded(text) for name, text in declared.items()}
         extracted = []
         for flow, leg, _, keys, paths in readers:
             for key_name, key_path in keys:
@@ -177,7 +182,7 @@ class EvidenceExtractor:
                     and len(fields.get(path) or _CUT_OFF) >= MAX_SCALAR_CHARS
                     and (text := _text(value_at(data, steps))) is not None
                 ):
-                    fields[path] = text
+                    fields[path] = _bounded(text)
             evidence = Evidence(
                 leg=leg,
                 source=event.source,
@@ -331,12 +336,20 @@ def _text(value: Any) -> str | None:
     return None
 
 
+def _bounded(text: str) -> str:
+    """A text that a rule reads. It differs from that of every other text, and is no number if it was cut off."""
+    if len(text) <= MAX_FIELD_CHARS:
+        return text
+    return f"{text[:MAX_FIELD_CHARS]}... ({hashlib.blake2b(text.encode(), digest_size=16).hexdigest()})"
+
+
 def _scalars(data: Any) -> dict[str, str]:
+    """The first fields of a payload. No rule can read one with a longer name."""
     if not isinstance(data, dict):
         return {}
     few = data.items() if len(data) <= MAX_SCALARS else islice(data.items(), MAX_SCALARS)
     return {
         name: text[:MAX_SCALAR_CHARS]
         for name, value in few
-        if (text := value if type(value) is str else _text(value)) is not None
+        if len(name) <= MAX_NAME_CHARS and (text := value if type(value) is str else _text(value)) is not None
     }

@@ -23,6 +23,7 @@ from helios.messages import (
     decode_event,
     decode_verdict,
     encode_recompute,
+    fitting,
     is_replacement,
 )
 from helios.model.balances import Arrivals, Repeats
@@ -220,7 +221,7 @@ class Projector:
             incomplete += more
         if incomplete:
             # Before the commit: if the log does not take it, the messages are projected again.
-            self._log.append([encode_recompute(record, generation=None) for record in incomplete])
+            self._log.append(fitting([encode_recompute(record, generation=None) for record in incomplete]))
         return changes_of(transitions, differences(transitions))
 
 
