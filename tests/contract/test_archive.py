@@ -206,6 +206,23 @@ def test_a_check_finds_a_changed_row(archived):
     assert findings(archived) == ["has other events than those that were written"]
 
 
+def test_a_check_reads_what_has_replaced_a_file_meanwhile(archived, tmp_path):
+    fill(archived, of_days=1)
+    archived.archive.run(NOW)
+    first, second = archived.archive.manifest.files(ALL)
+    check = archived.archive.verify(ALL)
+    assert next(check) == (first, None)
+
+    with archived.archive.own_turn() as turn:
+        files = archived.opened.files.rewrite(second, Selector("order_id", "ORD-7"), tmp_path)
+        archived.archive.store(turn, files, replaced=[second.path], now=NOW)
+        archived.archive.remove_unreadable(turn)
+    (replacement,) = set(archived.archive.manifest.files(ALL)) - {first}
+    location(archived, replacement).unlink()
+
+    assert [(file, finding and finding.reason) for file, finding in check] == [(replacement, "is missing")]
+
+
 def test_a_file_that_nobody_lists_is_reported(archived):
     fill(archived, of_days=1)
     archived.archive.run(NOW)

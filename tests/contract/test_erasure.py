@@ -20,7 +20,7 @@ from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import ConfigurationError, Retryable, RulesChanged
 from helios.model.archive import FileFilter
-from helios.model.erasure import Outstanding, Receipt, Selector, mentions, selector
+from helios.model.erasure import Outstanding, Receipt, Selector, mentions, needles, selector
 from helios.model.events import Delivery, EventFilter
 from helios.model.resolutions import ResolutionFilter, ResolutionRequest
 from helios.model.stream import Frame
@@ -29,7 +29,8 @@ from helios.services import archive
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.resolutions import resolve
-from tests.support.archive import FIRST, NOW, days, fill, order
+from tests.support.archive import FIRST, NOW, days, fill, midnight, order
+from tests.support.envelopes import eventbridge_event
 
 SECRET = "s" * 32
 ADA = Selector("customer_id", "CUST-1")
@@ -299,6 +300,28 @@ def test_an_erasure_without_an_archive_erases_the_database(archived):
     assert (receipt.removed["events"], receipt.left) == (6, {})
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda eraser: eraser.preview(ADA),
+        lambda eraser: eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW),
+        lambda eraser: eraser.scan(ADA),
+    ],
+    ids=["a dry run", "an erasure", "a scan"],
+)
+def test_files_of_an_archive_that_is_not_set_are_not_passed_over(filled, use):
+    before = filled.rows()
+
+    with (
+        bootstrap.eraser(msgspec.structs.replace(filled.settings, archive_url=None)) as eraser,
+        pytest.raises(ConfigurationError, match="HELIOS_ARCHIVE_URL is not set, and the archive has 6 files"),
+    ):
+        use(eraser)
+
+    assert filled.rows() == before
+    assert scalar(filled, "SELECT count(*) FROM event_ids WHERE digest = 'erased'") == 0
+
+
 def test_an_erasure_reads_the_flows_of_declared_sources(archived, tmp_path):
     flows, sources = tmp_path / "flows.toml", tmp_path / "sources.toml"
     sources.write_text('[[source]]\nname = "stripe"\npreset = "stripe"\n')
@@ -349,9 +372,38 @@ def test_a_whole_word_is_found_also_in_base64(body, expected):
     assert mentions(body, "CUST-1") is expected
 
 
-def test_a_word_is_found_as_json_escapes_it():
-    assert mentions(json.dumps({"a": 'é"x'}).encode(), 'é"x')
-    assert mentions(json.dumps({"a": 'é"x'}, ensure_ascii=False).encode(), 'é"x')
+ESCAPED = [
+    ('é"x', r'{"a":"é\"x"}'),
+    ('é"x', r'{"a":"\u00e9\"x"}'),
+    ('é"x', r'{"a":"\u00E9\u0022x"}'),  # as .NET does
+    ("ada+x@example.com", r'{"a":"ada\u002Bx@example.com"}'),
+    ("a/b", r'{"a":"a\/b"}'),  # as PHP does
+    ("CUST-1", r'{"a":"Ada\nCUST-1'),
+    ("CUST-1", r'{"a":"\u0027CUST-1\u0027"}'),
+    ('é"x', json.dumps({"a": json.dumps({"b": json.dumps({"c": 'é"x'})})})),
+    ("🜁x", r'{"a":"\uD83D\uDF01x"}'),
+    ("back\\slash", r'{"a":"back\\slash"}'),
+    ("two\nlines", r'{"a":"{\"b\":\"two\\nlines\"}"}'),
+]
+
+
+@pytest.mark.parametrize(("value", "body"), ESCAPED)
+def test_a_word_is_found_as_json_escapes_it(value, body):
+    for content in (body.encode(), base64.b64encode(b'{"b": ' + body.encode() + b"}")):
+        assert mentions(content, value)
+        assert any(needle in content for needle in needles(value)) or "\\\\" in body
+    assert not mentions(body.encode(), value[:-1])
+
+
+@pytest.mark.parametrize(("value", "body"), ESCAPED)
+def test_a_scan_finds_a_word_as_json_escapes_it(archived, value, body):
+    """In a text within the payload of an event, in Postgres and in the archive."""
+    event = eventbridge_event("escaped", detail={"note": body})
+    delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=midnight(FIRST))
+    archived.ingest(delivery)
+    archived.archive.run(NOW)
+    with bootstrap.eraser(archived.settings) as eraser:
+        assert eraser.scan(Selector("detail.other", value)) == {"archive": 1, "events": 1}
 
 
 def test_what_is_left_after_its_date_is_overdue():

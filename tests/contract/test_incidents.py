@@ -257,15 +257,37 @@ def test_an_incident_whose_every_order_is_resolved_ends_and_later_evidence_opens
     at = world.expire()
     assert world.run(at) == [("opened", MISSING_PAYMENT)]
     world.decide("write_off", "ORD-1", "ORD-2")
-    assert world.run(at + CALM) == [("resolved", MISSING_PAYMENT)]
+    assert world.run(at + CALM) == []
+    assert world.run(at + 2 * CALM) == [("resolved", MISSING_PAYMENT)]
     resolved = world.only()
 
     world.ingest(leg("order", "ORD-1", after=300))  # a duplicate: the payment is missing as before
-    assert world.run(at + 2 * CALM) == [("opened", MISSING_PAYMENT)]
+    assert world.run(at + 3 * CALM) == [("opened", MISSING_PAYMENT)]
 
     assert (resolved.number, resolved.resolution) == (0, "Every instance is repaired or resolved")
     assert [each.number for each in world.all()] == [0, 1]
     assert world.counted() == world.needing()
+
+
+@pytest.mark.parametrize("how", ["repaired", "resolved"])
+def test_a_cause_that_breaks_one_order_after_the_other_is_one_incident(world, how):
+    """Each order is repaired, or resolved by a person, before the next one breaks less than a minute later."""
+    at, transitions = NOON, []
+    for number in range(4):
+        key, after = f"ORD-{number}", number * 1.9 * CALM.total_seconds()
+        world.ingest(leg("order", key, after=after), leg("inventory", key, after=after))
+        at = world.expire(OVERDUE + timedelta(seconds=after))
+        transitions += world.run(at)
+        if how == "repaired":
+            world.ingest(leg("payment", key, after=after + 300))
+        else:
+            world.decide("accept", key)
+        transitions += world.run(at + CALM)
+        assert world.all()[-1].number == 0
+    transitions += world.run(at + 2 * CALM - timedelta(seconds=1))
+
+    assert transitions == [("opened", MISSING_PAYMENT)]
+    assert world.run(at + 2 * CALM) == [("resolved", MISSING_PAYMENT)]
 
 
 def test_a_resolution_in_the_turn_that_opens_the_incident_is_counted(world):

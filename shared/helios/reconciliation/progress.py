@@ -1,17 +1,25 @@
 """How far the legs of one flow instance have come: their parts, how many are expected, and the values in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import UTC
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import accumulate
 from typing import NamedTuple
 
 from helios.model.payload import number
-from helios.reconciliation.arithmetic import ZERO, Range, Rates, add, enclosing, total
+from helios.reconciliation.arithmetic import ZERO, Range, Rates, add, enclosing
 from helios.reconciliation.currency import code_of
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evidence import Evidence, part_of
-from helios.reconciliation.expression import Aggregate, Expression, Field, Number, Operation
+from helios.reconciliation.expression import Aggregate, Expression, Field, Function, Number, Operation
 from helios.reconciliation.leg import Leg, Parts, bound_expression
+
+_COMBINE: Mapping[Function, Callable[[Range, Range], Range]] = {
+    "sum": add,
+    "min": lambda left, right: Range(min(left.low, right.low), min(left.high, right.high)),
+    "max": lambda left, right: Range(max(left.low, right.low), max(left.high, right.high)),
+}
 
 Part = list[Evidence]
 """The evidence of one part of a leg, first arrival first; more than one piece is a duplicate or a contradiction."""
@@ -87,6 +95,17 @@ class Progress:
         self._overflow = overflow
         self._parts: dict[str, list[Part]] = {}
         self._legs: dict[str, LegProgress] = {}
+        self._totals: dict[tuple[Aggregate, str | None], list[Range]] = {}
+        """By aggregate and currency, the value over the first part, the first two, and so on."""
+
+    def with_first(self, leg: str, number: int) -> "Progress":
+        """The progress without the later parts of a leg. Values over the parts are not computed again."""
+        parts = self.parts(leg)[:number]
+        shorter = copy(self)
+        shorter._items = {**self._items, leg: [item for part in parts for item in part]}  # noqa: SLF001 - of this class
+        shorter._parts = {**self._parts, leg: parts}  # noqa: SLF001 - the same
+        shorter._legs = {}  # noqa: SLF001 - the same
+        return shorter
 
     def has_arrived(self, leg: str) -> bool:
         """Whether any event of a leg has arrived."""
@@ -193,11 +212,13 @@ class Progress:
             return None
         if function == "count":
             return Range(Decimal(len(parts)), Decimal(len(parts)))
-        ranges = [enclosing(self._amount(item, leg, path, currency) for item in part) for part in parts]
-        if function == "sum":
-            return total(ranges) if ranges else ZERO
-        extreme = min if function == "min" else max
-        return Range(extreme(each.low for each in ranges), extreme(each.high for each in ranges))
+        if not parts:
+            return ZERO
+        totals = self._totals.get((aggregate, currency), [])
+        if len(totals) < len(parts):
+            ranges = [enclosing(self._amount(item, leg, path, currency) for item in part) for part in parts]
+            totals = self._totals[aggregate, currency] = list(accumulate(ranges, _COMBINE[function]))
+        return totals[len(parts) - 1]
 
     def _amount(self, item: Evidence, leg: str, path: str, currency: str | None) -> Decimal:
         text = item.fields.get(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from helios.errors import Retryable
+from helios.errors import ConfigurationError, Retryable
 from helios.model.archive import ArchiveFile, FileFilter, IndexedField, total
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Receipt, Selector
@@ -17,6 +17,11 @@ from helios.ports.archive import ArchiveTurn, Manifest
 from helios.ports.erasure import ErasureFiles, ErasureStore, LogErasure, Tombstones
 from helios.reconciliation.evidence import EvidenceExtractor
 from helios.services.archive import INCOMPLETE, Archive, own_turn
+
+ARCHIVE_REQUIRED = (
+    "HELIOS_ARCHIVE_URL is not set, and the archive has {number} files, which may have the value. Set it as "
+    "for helios archive run. Nothing was erased."
+)
 
 
 class Eraser:
@@ -61,8 +66,10 @@ class Eraser:
         """The number of rows that an erasure would remove, by place.
 
         Raises:
+            ConfigurationError: there are files of the archive, and no archive was given.
             Retryable: the database or the archive can't be reached.
         """
+        self._require_archive()
         hot = self._store.events(selector)
         counts = self._store.remove(selector, hot, self._instances(hot), dry_run=True)
         counts["archive"] = sum(map(len, self._archived(selector).values()))
@@ -78,10 +85,12 @@ class Eraser:
             clock: the time.
 
         Raises:
+            ConfigurationError: as ``preview``. Nothing was erased.
             ArchiveBusyError: another process changes the archive, or drops a partition. Nothing was erased.
             Retryable: the database, the archive or Kafka can't be reached. The same command does the rest.
         """
         with self._turn() as turn:
+            self._require_archive()
             hot = self._store.events(selector)
             archived = self._archived(selector)
             found = [*hot, *(event for events in archived.values() for event in events)]
@@ -110,8 +119,10 @@ class Eraser:
         """The number of rows and messages in which the value is found, by place. It reads all of the log.
 
         Raises:
+            ConfigurationError: as ``preview``.
             Retryable: the database, the archive or the log can't be reached.
         """
+        self._require_archive()
         return self._left(selector) | (self._log.scan(selector) if self._log else {})
 
     def _remove(
@@ -127,6 +138,10 @@ class Eraser:
         self._store.exclude_writers()
         again = self._store.remove(selector, events, instances, dry_run=False)
         return {place: number + again[place] for place, number in removed.items()}
+
+    def _require_archive(self) -> None:
+        if self._archive is None and (files := self._manifest.files(FileFilter())):
+            raise ConfigurationError(ARCHIVE_REQUIRED.format(number=len(files)))
 
     @contextmanager
     def _turn(self) -> Iterator[ArchiveTurn]:

@@ -32,7 +32,7 @@ from helios.model.archive import (
     LocalFile,
     contents,
 )
-from helios.model.erasure import Selector, spellings
+from helios.model.erasure import ESCAPE, Selector, spelled
 from helios.model.events import Event
 from helios.model.sources import Source
 
@@ -461,8 +461,7 @@ def condition_of(selector: Selector) -> str:
 
 def word_pattern(value: str) -> str:
     """The regular expression (RE2) that finds a value as a whole word, as Postgres does in the text of a row."""
-    words = "|".join(re.escape(text) for text in spellings(value))
-    return rf"(?:^|[^\p{{L}}\p{{N}}_-])(?:{words})(?:[^\p{{L}}\p{{N}}_-]|$)"
+    return rf"(?:^|[^\p{{L}}\p{{N}}_-]|{ESCAPE}){spelled(value)}(?:[^\p{{L}}\p{{N}}_-]|$)"
 
 
 def literal(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool
-from helios.adapters.postgres.events import IN_ORDER, place_of
+from helios.adapters.postgres.events import PLACE, place_of
 from helios.adapters.postgres.parameters import keys_as_json
 from helios.adapters.postgres.query import like
 from helios.adapters.postgres.reader import PostgresReader
@@ -341,7 +341,7 @@ def _conditions(where: EventFilter, *, after: Place | None = None, newest_first:
         place = [after[0].isoformat(), *after[1:]]
         # The first condition lets DuckDB skip row groups.
         conditions.append(Condition(f"received_at {inclusive} ?::TIMESTAMPTZ", place[:1]))
-        conditions.append(Condition(f"({IN_ORDER}) {comparison} (?::TIMESTAMPTZ, ?, ?, ?)", place))
+        conditions.append(Condition(f"({PLACE}) {comparison} (?::TIMESTAMPTZ, ?, ?, ?)", place))
     return conditions
 
 
