@@ -214,6 +214,11 @@ def test_a_message_of_no_edge_becomes_a_dead_letter(value):
     assert dead_letter.reason.startswith("is no message of an edge of Helios")
 
 
+def test_a_message_without_a_value_becomes_a_dead_letter():
+    assert Read()(None, NOON) == Read()("", NOON)
+    assert Read()(None, NOON).dead_letter
+
+
 def test_a_body_that_is_no_base64_becomes_a_dead_letter():
     value = encode_delivery(replace(poison(), body=b"\xff"))
     assert b'"/w=="' in value

@@ -138,13 +138,14 @@ class Read:
     def __init__(self, sources: Sources = CLOUDS) -> None:
         self._sources = sources
 
-    def __call__(self, value: str, at: datetime) -> Effects:
+    def __call__(self, value: str | None, at: datetime) -> Effects:
         """The event in a message, or the dead letter that it becomes. A heartbeat has no effects.
 
         Args:
-            value: the value of a message of ``deliveries``.
+            value: the value of a message of ``deliveries``; None: it has none.
             at: the log's time of the message.
         """
+        value = value or ""
         try:
             message = decode_delivery(value)
         except msgspec.MsgspecError as error:
