@@ -17,6 +17,7 @@ are JSON: any tool that reads Kafka shows them, and a release adds fields withou
 
 import base64
 import binascii
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -33,6 +34,11 @@ from helios.reconciliation.evidence import EvidenceSet, Identity
 from helios.reconciliation.fold import decode_record, encode_record
 from helios.reconciliation.record import FlowKey, FlowRecord
 from helios.sources.registry import Sources
+
+log = logging.getLogger("helios.messages")
+
+MAX_RECORD_BYTES = 32_000_000
+"""The largest record with new evidence. A message may have 33,554,432 bytes: the rest is for what a deadline adds."""
 
 
 class Topics(NamedTuple):
@@ -218,6 +224,14 @@ def encode_recompute(
             generation=generation or 0,
         )
     )
+
+
+def fitting(messages: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The messages of recomputes without those that are too large: the log would refuse them again and again."""
+    for key, value in messages:
+        if len(value) > MAX_RECORD_BYTES:
+            log.error("the evidence of an instance is too large for the log", extra={"key": key, "bytes": len(value)})
+    return [message for message in messages if len(message[1]) <= MAX_RECORD_BYTES]
 
 
 def decode_delivery(value: bytes | str) -> LogInput:

@@ -206,6 +206,23 @@ def test_a_check_finds_a_changed_row(archived):
     assert findings(archived) == ["has other events than those that were written"]
 
 
+def test_a_check_reads_what_has_replaced_a_file_meanwhile(archived, tmp_path):
+    fill(archived, of_days=1)
+    archived.archive.run(NOW)
+    first, second = archived.archive.manifest.files(ALL)
+    check = archived.archive.verify(ALL)
+    assert next(check) == (first, None)
+
+    with archived.archive.own_turn() as turn:
+        files = archived.opened.files.rewrite(second, Selector("order_id", "ORD-7"), tmp_path)
+        archived.archive.store(turn, files, replaced=[second.path], now=NOW)
+        archived.archive.remove_unreadable(turn)
+    (replacement,) = set(archived.archive.manifest.files(ALL)) - {first}
+    location(archived, replacement).unlink()
+
+    assert [(file, finding and finding.reason) for file, finding in check] == [(replacement, "is missing")]
+
+
 def test_a_file_that_nobody_lists_is_reported(archived):
     fill(archived, of_days=1)
     archived.archive.run(NOW)
@@ -344,6 +361,24 @@ def test_a_run_that_fails_is_no_success(archived, monkeypatch):
         archived.archive.run(before + timedelta(days=3))
 
     assert archived.opened.reader.archive_succeeded_at() == before
+
+
+def test_each_duckdb_has_temporary_files_of_its_own():
+    """DuckDB names them alike in each process, and removes all of them when it closes."""
+    setting = "SELECT current_setting('temp_directory')"
+
+    def folder_of(database):
+        (folder,) = database.cursor().execute(setting).fetchone() or ("",)
+        return Path(folder)
+
+    databases = [DuckDb(MemoryStore(), database_url="postgresql://127.0.0.1:1/db", threads=1) for _ in range(2)]
+    folders = [folder_of(database) for database in databases]
+
+    assert folders[0] != folders[1]
+    for database, folder in zip(databases, folders, strict=True):
+        assert folder.is_dir()
+        database.close()
+        assert not folder.exists()
 
 
 def test_an_error_of_duckdb_does_not_quote_the_password_of_postgres():

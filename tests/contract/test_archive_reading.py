@@ -223,16 +223,36 @@ def test_a_long_search_ends_the_page_and_continues_at_its_cursor(filled, monkeyp
         filled.drop(day)
     reader, where = filled.opened.reader, EventFilter(type="OrderPlaced", until=datetime(2025, 11, 20, tzinfo=UTC))
 
-    events: list[Event] = []
-    after, number = None, 0
-    while True:
-        page = reader.events(where, after=after, limit=1000)
-        events, number = events + page.items, number + 1
-        if (after := page.next_cursor) is None:
-            break
+    number, events = short_pages(reader, where, 1000)
 
     assert number > 1
     assert len(events) == len({event.key for event in events}) == 40
+
+
+@pytest.mark.parametrize("restored", days(4))
+@pytest.mark.parametrize("limit", [7, 20, 1000])
+def test_a_long_search_lists_the_events_of_a_restored_day_in_their_place(filled, monkeypatch, limit, restored):
+    before = pages(filled.opened.reader, EventFilter(), 1000)
+    for day in days(4):
+        filled.drop(day)
+    filled.archive.restore(restored, restored)
+    monkeypatch.setattr("helios.adapters.archive.tiered.SEARCH_SECONDS", 0)
+
+    number, events = short_pages(filled.opened.reader, EventFilter(), limit)
+
+    assert number > 1
+    assert [without_mark(event) for event in events] == before
+
+
+def short_pages(reader, where, limit) -> tuple[int, list[Event]]:
+    """The number of pages, which may have fewer events than the limit, and their events."""
+    events: list[Event] = []
+    after, number = None, 0
+    while True:
+        page = reader.events(where, after=after, limit=limit)
+        events, number = events + page.items, number + 1
+        if (after := page.next_cursor) is None:
+            return number, events
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from helios import bootstrap
+from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.archive import LEASE, PostgresManifest
 from helios.adapters.postgres.connection import open_pool
@@ -17,9 +18,9 @@ from helios.adapters.postgres.leases import PostgresLeases
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.resolutions import PostgresResolutions
 from helios.adapters.postgres.unit_of_work import PostgresStore
-from helios.errors import ConfigurationError, RulesChanged
+from helios.errors import ConfigurationError, Retryable, RulesChanged
 from helios.model.archive import FileFilter
-from helios.model.erasure import Outstanding, Receipt, Selector, mentions, selector
+from helios.model.erasure import Outstanding, Receipt, Selector, mentions, needles, selector
 from helios.model.events import Delivery, EventFilter
 from helios.model.resolutions import ResolutionFilter, ResolutionRequest
 from helios.model.stream import Frame
@@ -28,7 +29,8 @@ from helios.services import archive
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.resolutions import resolve
-from tests.support.archive import FIRST, NOW, days, fill, order
+from tests.support.archive import FIRST, NOW, days, fill, midnight, order
+from tests.support.envelopes import eventbridge_event
 
 SECRET = "s" * 32
 ADA = Selector("customer_id", "CUST-1")
@@ -273,6 +275,21 @@ def test_the_receipt_is_signed_and_in_the_audit_log_without_the_value(filled):
     assert "archive 19" in entry.detail
 
 
+def test_a_file_stays_if_its_events_are_not_all_written_again(filled, monkeypatch):
+    def lossy(self, query, *arguments, **options):
+        return write_query(self, f"SELECT * FROM ({query}) WHERE id <> 'aws-7'", *arguments, **options)
+
+    before, write_query = filled.archive.manifest.files(FileFilter()), ParquetFormat.write_query
+    with monkeypatch.context() as patched:
+        patched.setattr(ParquetFormat, "write_query", lossy)
+        with pytest.raises(Retryable, match=r"source=aws/day=2025-11-01/.* does not have all the events"):
+            erase(filled)
+
+    assert filled.archive.manifest.files(FileFilter()) == before
+    assert filled.archive.objects.paths() == {file.path for file in before}
+    assert erase(filled).left == {}
+
+
 def test_an_erasure_without_an_archive_erases_the_database(archived):
     fill(archived, of_days=1)
     settings = msgspec.structs.replace(archived.settings, archive_url=None)
@@ -281,6 +298,28 @@ def test_an_erasure_without_an_archive_erases_the_database(archived):
         receipt = eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW)
 
     assert (receipt.removed["events"], receipt.left) == (6, {})
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda eraser: eraser.preview(ADA),
+        lambda eraser: eraser.erase(ADA, actor="tester", secret=SECRET, clock=lambda: NOW),
+        lambda eraser: eraser.scan(ADA),
+    ],
+    ids=["a dry run", "an erasure", "a scan"],
+)
+def test_files_of_an_archive_that_is_not_set_are_not_passed_over(filled, use):
+    before = filled.rows()
+
+    with (
+        bootstrap.eraser(msgspec.structs.replace(filled.settings, archive_url=None)) as eraser,
+        pytest.raises(ConfigurationError, match="HELIOS_ARCHIVE_URL is not set, and the archive has 6 files"),
+    ):
+        use(eraser)
+
+    assert filled.rows() == before
+    assert scalar(filled, "SELECT count(*) FROM event_ids WHERE digest = 'erased'") == 0
 
 
 def test_an_erasure_reads_the_flows_of_declared_sources(archived, tmp_path):
@@ -333,9 +372,38 @@ def test_a_whole_word_is_found_also_in_base64(body, expected):
     assert mentions(body, "CUST-1") is expected
 
 
-def test_a_word_is_found_as_json_escapes_it():
-    assert mentions(json.dumps({"a": 'é"x'}).encode(), 'é"x')
-    assert mentions(json.dumps({"a": 'é"x'}, ensure_ascii=False).encode(), 'é"x')
+ESCAPED = [
+    ('é"x', r'{"a":"é\"x"}'),
+    ('é"x', r'{"a":"\u00e9\"x"}'),
+    ('é"x', r'{"a":"\u00E9\u0022x"}'),  # as .NET does
+    ("ada+x@example.com", r'{"a":"ada\u002Bx@example.com"}'),
+    ("a/b", r'{"a":"a\/b"}'),  # as PHP does
+    ("CUST-1", r'{"a":"Ada\nCUST-1'),
+    ("CUST-1", r'{"a":"\u0027CUST-1\u0027"}'),
+    ('é"x', json.dumps({"a": json.dumps({"b": json.dumps({"c": 'é"x'})})})),
+    ("🜁x", r'{"a":"\uD83D\uDF01x"}'),
+    ("back\\slash", r'{"a":"back\\slash"}'),
+    ("two\nlines", r'{"a":"{\"b\":\"two\\nlines\"}"}'),
+]
+
+
+@pytest.mark.parametrize(("value", "body"), ESCAPED)
+def test_a_word_is_found_as_json_escapes_it(value, body):
+    for content in (body.encode(), base64.b64encode(b'{"b": ' + body.encode() + b"}")):
+        assert mentions(content, value)
+        assert any(needle in content for needle in needles(value)) or "\\\\" in body
+    assert not mentions(body.encode(), value[:-1])
+
+
+@pytest.mark.parametrize(("value", "body"), ESCAPED)
+def test_a_scan_finds_a_word_as_json_escapes_it(archived, value, body):
+    """In a text within the payload of an event, in Postgres and in the archive."""
+    event = eventbridge_event("escaped", detail={"note": body})
+    delivery = Delivery(channel="eventbridge", body=json.dumps(event).encode(), received_at=midnight(FIRST))
+    archived.ingest(delivery)
+    archived.archive.run(NOW)
+    with bootstrap.eraser(archived.settings) as eraser:
+        assert eraser.scan(Selector("detail.other", value)) == {"archive": 1, "events": 1}
 
 
 def test_what_is_left_after_its_date_is_overdue():

@@ -24,6 +24,7 @@ from helios.model.incidents import Acknowledge, Assign, Cause, Incident, Inciden
 from helios.model.resolutions import InstanceName, ResolutionAction, ResolutionRequest, Step
 from helios.model.stream import Frame
 from helios.reconciliation.evaluate import FlowEvaluator
+from helios.reconciliation.rule import Rule
 from helios.services.incidents import CALM, MAX_REASONS, QUIET, STUCK, IncidentJob
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
@@ -31,6 +32,7 @@ from helios.services.resolutions import resolve
 from helios.services.sweep import expire_flows, sweep
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
+from tests.support.rule_examples import part
 
 MISSING_PAYMENT = Cause(kind="flow", flow="order", issue="missing", legs=("payment",))
 WRONG_AMOUNT = Cause(kind="flow", flow="order", issue="mismatch", legs=("order", "payment"), field="amount")
@@ -255,15 +257,37 @@ def test_an_incident_whose_every_order_is_resolved_ends_and_later_evidence_opens
     at = world.expire()
     assert world.run(at) == [("opened", MISSING_PAYMENT)]
     world.decide("write_off", "ORD-1", "ORD-2")
-    assert world.run(at + CALM) == [("resolved", MISSING_PAYMENT)]
+    assert world.run(at + CALM) == []
+    assert world.run(at + 2 * CALM) == [("resolved", MISSING_PAYMENT)]
     resolved = world.only()
 
     world.ingest(leg("order", "ORD-1", after=300))  # a duplicate: the payment is missing as before
-    assert world.run(at + 2 * CALM) == [("opened", MISSING_PAYMENT)]
+    assert world.run(at + 3 * CALM) == [("opened", MISSING_PAYMENT)]
 
     assert (resolved.number, resolved.resolution) == (0, "Every instance is repaired or resolved")
     assert [each.number for each in world.all()] == [0, 1]
     assert world.counted() == world.needing()
+
+
+@pytest.mark.parametrize("how", ["repaired", "resolved"])
+def test_a_cause_that_breaks_one_order_after_the_other_is_one_incident(world, how):
+    """Each order is repaired, or resolved by a person, before the next one breaks less than a minute later."""
+    at, transitions = NOON, []
+    for number in range(4):
+        key, after = f"ORD-{number}", number * 1.9 * CALM.total_seconds()
+        world.ingest(leg("order", key, after=after), leg("inventory", key, after=after))
+        at = world.expire(OVERDUE + timedelta(seconds=after))
+        transitions += world.run(at)
+        if how == "repaired":
+            world.ingest(leg("payment", key, after=after + 300))
+        else:
+            world.decide("accept", key)
+        transitions += world.run(at + CALM)
+        assert world.all()[-1].number == 0
+    transitions += world.run(at + 2 * CALM - timedelta(seconds=1))
+
+    assert transitions == [("opened", MISSING_PAYMENT)]
+    assert world.run(at + 2 * CALM) == [("resolved", MISSING_PAYMENT)]
 
 
 def test_a_resolution_in_the_turn_that_opens_the_incident_is_counted(world):
@@ -306,6 +330,21 @@ def test_incidents_count_exactly_the_instances_that_need_somebody(world, seed):
         world.undo(actions.pop())
     world.run(at)
     assert world.counted() == world.needing()
+
+
+def test_a_deadline_that_changes_no_verdict_opens_no_incident(world):
+    """The order of the events is final at once; the instance waits for its deadline because more parts may come."""
+    flow = replace(ORDER, rule=(Rule(before=("order", "payment")),))
+    world.reconciler = Reconciler((flow,))
+    world.ingest(leg("order"), part(flow, "payment", happened_after=-60), leg("inventory"))
+    world.run(NOON)
+    world.decide("accept", "ORD-1")
+    world.run(NOON + timedelta(seconds=1))
+    assert world.only().number == 0
+
+    assert [what for what, _ in world.run(world.expire())] == ["resolved"]
+
+    assert world.counted() == world.needing() == Counter()
 
 
 def test_decisions_beside_ingest_lose_no_count(world):

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
+from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.postgres.archive import PostgresArchiveOffsets, PostgresArchiveTurn
 from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.log import PostgresLogOffsets
@@ -314,6 +315,42 @@ def test_small_files_of_a_day_become_one_with_each_event_once(world):
     assert sorted((file.source, file.contents.rows) for file in world.files()) == [("aws", 3), ("azure", 3)]
     assert len(world.events()) == len(sent)
     assert world.archived.archive.unlisted() == []
+
+
+def test_small_files_stay_if_the_merged_one_lacks_an_event(world, monkeypatch):
+    for delivery in deliveries(number=3, of_days=1):
+        world.append(delivery)
+    world.project()
+    with monkeypatch.context() as patched:
+        patched.setattr(LogArchive, "_merge", lambda *_: None)
+        world.copy()
+        world.append(order(500), order(500))
+        world.project()
+        world.copy()
+    before, write_query = world.files(), ParquetFormat.write_query
+
+    def lossy(self, query, *arguments, **options):
+        return write_query(self, f"SELECT * FROM ({query}) WHERE id <> 'aws-1'", *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ParquetFormat, "write_query", lossy)
+        with pytest.raises(Retryable, match="the merged file of aws 2025-11-01 does not have all the events"):
+            world.copy()
+    assert world.files() == before
+
+    world.copy()
+    assert [file.contents.rows for file in world.files() if file.source == "aws"] == [4]
+
+
+def test_versions_of_an_event_received_at_the_same_time_become_one(world):
+    """A job that begins at an earlier savepoint may have other rules of normalisation."""
+    (event,) = world.append(order(1))
+    for subject in "abcdefgh":
+        world.log.append(TOPICS.events, "1", encode_event(replace(event, subject=subject)))
+        world.project()
+        world.copy()
+
+    assert [file.contents.rows for file in world.files()] == [1]
 
 
 def test_files_of_a_day_that_is_not_over_are_merged_when_there_are_many(world, monkeypatch):

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import socket
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import msgspec
 import psycopg
@@ -21,11 +23,13 @@ from helios.adapters.postgres.connection import SET_PARAMETERS, Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
 from helios.adapters.postgres.migrate import migrate
 from helios.adapters.postgres.reader import PostgresReader
+from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.stream import PostgresOutbox
 from helios.adapters.postgres.unit_of_work import PostgresStore
 from helios.errors import ConfigurationError, Rejected, Retryable
-from helios.model.events import Delivery, Outcome
+from helios.model.events import Delivery, EventFilter, Outcome
 from helios.model.flows import FlowFilter
+from helios.model.replay import Checkpoint, ReplayFilter
 from helios.model.stream import Frame
 from helios.normalise import normalise
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
@@ -306,6 +310,48 @@ class ExplainingReader(PostgresReader):
             self.rows_read[-1] += int((plan["Actual Rows"] + removed) * plan["Actual Loops"])
         for child in plan.get("Plans", ()):
             self._note(child)
+
+
+class RecordingReader(PostgresReader):
+    """A reader that records its queries."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.queries: list[tuple[str, Any]] = []
+
+    def _all(self, query, parameters):
+        self.queries.append((query, parameters))
+        return super()._all(query, parameters)
+
+
+class RecordingJobs(PostgresReplayJobs):
+    """The same, for replays."""
+
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self.queries: list[tuple[str, Any]] = []
+
+    def _all(self, query, parameters):
+        self.queries.append((query, parameters))
+        return super()._all(query, parameters)
+
+
+def test_the_order_of_events_does_not_depend_on_the_language_of_the_database(pool):
+    """The archive and Python order text by code points: a page of both tiers must not skip or repeat an event."""
+    reader, jobs = RecordingReader(pool), RecordingJobs(pool)
+    ingest([eventbridge(str(number)) for number in range(3)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
+    page = reader.events(EventFilter(), after=None, limit=1)
+    reader.events(EventFilter(), after=page.next_cursor, limit=1)
+    jobs.events(ReplayFilter(), after=Checkpoint(received_at=NOON, source="aws", id="1"), limit=1)
+
+    assert len(reader.queries + jobs.queries) == 3
+    for query, parameters in reader.queries + jobs.queries:
+        assert query.count('COLLATE "C"') == (6 if len(parameters) > 1 else 3), query
+        with pool.connection() as connection:
+            connection.execute("SET LOCAL enable_indexscan = off")
+            ((plans,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {query}", parameters).fetchall()
+        (keys,) = re.findall(r"'Sort Key': \[(.+?)\]", str(plans))
+        assert keys.count('COLLATE "C"') == 3, keys
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from helios.messages import (
     decode_delivery,
     encode_count,
     encode_event,
+    encode_recompute,
     encode_verdict,
     topics,
     verdict_key,
@@ -39,6 +40,7 @@ from helios.ports.log import Partition, Progress
 from helios.ports.resolutions import Resolutions
 from helios.reconciliation.fold import Fold
 from helios.reconciliation.record import FlowCount, FlowRecord
+from helios.reconciliation.rule import Rule
 from helios.services import projection
 from helios.services.balances import BalanceJob
 from helios.services.ingest import ingest
@@ -56,6 +58,7 @@ from tests.support.deliveries import NOON, eventbridge, poison
 from tests.support.depth import examples
 from tests.support.instances import ORDER, SHIPMENT, leg, sent
 from tests.support.job import Job
+from tests.support.rule_examples import part
 
 FLOWS = [ORDER, SHIPMENT]
 TOPICS = topics("helios")
@@ -128,6 +131,14 @@ def ingested(deliveries: Sequence[Delivery], *, expired: datetime | None) -> dic
     if expired:
         expire_flows(expired, store=store, reconciler=reconciler)
     return stored(store)
+
+
+def reconciled(deliveries: Sequence[Delivery]) -> FlowRecord:
+    """The record of the only order."""
+    job = Job(Fold(FLOWS), TOPICS, MemoryLog().append)
+    job.take(deliveries)
+    (record,) = job.records.values()
+    return record
 
 
 def traffic() -> list[Delivery]:
@@ -276,6 +287,26 @@ def test_records_that_a_job_from_an_earlier_savepoint_writes_again_change_nothin
     assert projected.deliveries.values == []
 
 
+def test_the_end_of_waiting_of_an_accepted_order_is_stored_and_reopens_nothing(projected, resolutions):
+    """The order of its events is final at once, and its deadline changes nothing else."""
+    flow = replace(ORDER, rule=(Rule(before=("order", "payment")),))
+    projected.job.take_rules(Fold([flow]))
+    projected.job.take([leg("order"), part(flow, "payment", happened_after=-60), leg("inventory")])
+    projected.project()
+    accept(resolutions, "ORD-1")
+
+    projected.job.expire(OVERDUE)
+    projected.project()
+
+    record = projected.store.flow(("order", "ORD-1"))
+    assert (record.status, record.waiting, record.resolved) == ("mismatched", False, True)
+    assert resolutions.resolutions([record.identity])[record.identity].state == "accepted"
+
+    projected.job.take([leg("order", id_="2", after=600)])
+    projected.project()
+    assert resolutions.resolutions([record.identity])[record.identity].state == "reopened"
+
+
 def act_on_messages(projected: Projected) -> None:
     """Let the job take what the projector has appended, and write its records."""
     judge = Judge(Fold(FLOWS), horizon=ALL)
@@ -313,6 +344,44 @@ def test_evidence_that_the_job_has_forgotten_is_given_back_to_it(projected):
     assert stored(projected.store) == ingested([*first, late], expired=None)
 
 
+def test_evidence_that_arrived_earlier_in_postgres_keeps_its_arrival(projected):
+    """As after a switch from Postgres: a sender sends an order again that the job does not know."""
+    payment = leg("payment", "ORD-1", after=1)
+    first = [leg("order", "ORD-1"), payment, payment, leg("inventory", "ORD-1", after=2)]
+    again = [leg("order", "ORD-1", after=120), leg("payment", "ORD-1", id_="again", after=121)]
+    projected.job.take(first)
+    projected.project()
+    before = projected.store.flow(("order", "ORD-1"))
+    projected.job.records.clear()
+    projected.job.take(again)
+    projected.project()
+    assert projected.store.flow(("order", "ORD-1")) == before
+
+    act_on_messages(projected)
+    projected.project()
+    after = projected.store.flow(("order", "ORD-1"))
+    assert (after.status, after.opened_at) == ("matched", NOON)
+    # The second delivery of the order is not counted: the state does not know that it is the second one.
+    assert after == replace(reconciled([*first, again[1]]), version=after.version)
+    count = len(projected.deliveries.values)
+    projected.job.records[after.identity] = after
+    projected.job.take([again[1]])
+    projected.project()
+    assert len(projected.deliveries.values) == count
+
+
+def test_the_same_evidence_with_later_arrivals_replaces_nothing(projected):
+    projected.job.take([leg(name, "ORD-1") for name in ("order", "payment", "inventory")])
+    projected.project()
+    before = projected.store.flow(("order", "ORD-1"))
+    projected.job.records.clear()
+    projected.job.take([leg(name, "ORD-1", after=120) for name in ("order", "payment", "inventory")])
+    projected.project()
+
+    assert projected.store.flow(("order", "ORD-1")) == before
+    assert projected.deliveries.values == []
+
+
 def test_a_deadline_that_passes_for_a_job_that_has_less_evidence_ends_the_waiting(projected):
     projected.job.take([leg("order", "ORD-1"), leg("order", "ORD-1"), leg("payment", "ORD-1")])
     projected.project()
@@ -326,6 +395,21 @@ def test_a_deadline_that_passes_for_a_job_that_has_less_evidence_ends_the_waitin
     projected.project()
     record = projected.store.flow(("order", "ORD-1"))
     assert (record.status, [item.leg for item in record.evidence_set.items]) == ("incomplete", ["order", "payment"])
+
+
+def test_evidence_that_no_message_takes_stops_no_other(projected, monkeypatch, caplog):
+    """The log would refuse it again and again."""
+    for key in ("ORD-1", "ORD-2"):
+        projected.job.take([leg("order", key)] + [leg("inventory", key)] * (key == "ORD-1"))
+    projected.project()
+    projected.job.records.clear()
+    small = encode_recompute(projected.store.flow(("order", "ORD-2")), generation=None)[1]
+    monkeypatch.setattr("helios.messages.MAX_RECORD_BYTES", len(small))
+    projected.job.take([leg("payment", "ORD-1"), leg("payment", "ORD-2")])
+    projected.project()
+
+    assert projected.deliveries.values == [small]
+    assert "too large" in caplog.text
 
 
 def test_while_the_deliveries_take_nothing_no_message_is_projected(projected):

@@ -17,6 +17,7 @@ from helios.model.resolutions import (
     ResolutionRequest,
 )
 from helios.ports.resolutions import Resolutions
+from helios.reconciliation.rule import Rule
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.resolutions import resolve
@@ -25,6 +26,7 @@ from tests.fakes.resolutions import MemoryResolutions
 from tests.fakes.store import MemoryStore
 from tests.support.deliveries import NOON
 from tests.support.instances import ORDER, leg
+from tests.support.rule_examples import part
 
 NOW = NOON + timedelta(hours=1)
 INCOMPLETE = ResolutionFilter(status=("incomplete",))
@@ -88,6 +90,53 @@ def test_later_evidence_reopens(resolutions, orders):
     assert state(resolutions)[0] == "reopened"
     take(resolutions, "accept", "ORD-1")
     assert state(resolutions)[0] == "accepted"
+
+
+def test_a_deadline_that_changes_no_verdict_reopens_nothing(resolutions, store):
+    """The order of the events is final at once; the instance waits for its deadline because more parts may come."""
+    flow = replace(ORDER, rule=(Rule(before=("order", "payment")),))
+    reconciler = Reconciler([flow])
+
+    def receive(*deliveries):
+        ingest(deliveries, dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+
+    def unresolved():
+        return sum(row.instances for row in resolutions.workload({"order": None}, now=NOW))
+
+    keys = ("ORD-1", "ORD-2", "ORD-3")
+    receive(*[leg(name, key) for key in keys for name in ("order", "inventory")])
+    receive(*[part(flow, "payment", key, happened_after=-60) for key in keys])
+    take(resolutions, "accept", "ORD-1", "ORD-3")
+    undone = take(resolutions, "reopen", "ORD-3")
+    expire_flows(NOW, store=store, reconciler=reconciler)
+    resolutions.undo(undone.id, actor="kim", now=NOW)
+
+    records = [store.flow(("order", key)) for key in keys]
+    assert [(each.status, each.waiting, each.resolved) for each in records] == [
+        ("mismatched", False, True),
+        ("mismatched", False, False),
+        ("mismatched", False, True),
+    ]
+    assert [state(resolutions, key) and state(resolutions, key)[0] for key in keys] == ["accepted", None, "accepted"]
+    found = store.flows(FlowFilter(resolution=("accepted",)), after=None, limit=50).items
+    assert {record.key for record in found} == {"ORD-1", "ORD-3"}
+    assert unresolved() == 1
+
+    receive(leg("payment", "ORD-1", id_="2", after=5000))
+    assert state(resolutions)[0] == "reopened"
+    assert unresolved() == 2
+
+
+def test_a_deadline_that_changes_the_verdict_reopens(resolutions, store):
+    reconciler = Reconciler([ORDER])
+    ingest([leg("order")], dedupe=NullDedupeCache(), store=store, reconciler=reconciler)
+    take(resolutions, "accept", "ORD-1")
+    assert state(resolutions)[0] == "accepted"
+
+    expire_flows(NOW, store=store, reconciler=reconciler)
+
+    assert store.flow(("order", "ORD-1")).status == "incomplete"
+    assert state(resolutions)[0] == "reopened"
 
 
 def test_every_step_and_its_undo(resolutions, orders):

@@ -21,7 +21,8 @@ from helios.model.resolutions import (
     missing_instance,
 )
 from helios.model.stream import Frame
-from helios.reconciliation.record import FlowKey, FlowRecord, differences, resolutions_of
+from helios.reconciliation.fold import is_same_record
+from helios.reconciliation.record import FlowKey, FlowRecord, differences, resolutions_of, without_waiting
 from tests.fakes.store import MemoryStore, MemoryUnitOfWork, StoredResolution
 
 
@@ -207,7 +208,7 @@ def _holds_again(step: _Step, record: FlowRecord) -> bool:
     """Whether the decision before an action held, and nothing has come in since."""
     if step.before is None or step.before.decision is None or step.holding is None:
         return False
-    return replace(step.holding, version=0, resolved=False) == replace(record, version=0, resolved=False)
+    return is_same_record(without_waiting(step.holding), without_waiting(record))
 
 
 def _write(work: MemoryUnitOfWork, transitions: Sequence[tuple[FlowRecord, FlowRecord]]) -> dict[FlowKey, int]:

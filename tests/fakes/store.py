@@ -84,8 +84,8 @@ class StoredResolution(msgspec.Struct, frozen=True, kw_only=True):
     changed_by: str
 
     def state(self, record: FlowRecord) -> ResolutionState:
-        """What is shown of it: a decision ends with a later version of the instance."""
-        if self.version is not None and self.version < record.version:
+        """What is shown of it: a decision ends with later evidence, or with another verdict."""
+        if self.version is not None and self.version < record.version and not record.resolved:
             return "reopened"
         return self.decision or "unresolved"
 

@@ -131,7 +131,7 @@ def test_every_event_survives_the_death_of_every_part(stage, pool, database_url,
 
 
 def test_a_job_that_starts_without_its_state_leaves_what_postgres_has(stage, pool, database_url):
-    """It reads the whole log again, and begins the versions of the records anew."""
+    """It reads the whole log again, and begins the versions of the records again at 1."""
     start = datetime.now(UTC) - timedelta(minutes=30)
     deliveries = list(orders(start, 40))
     half = len(deliveries) // 2

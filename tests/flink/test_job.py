@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from helios.messages import encode_erasure, encode_rules
+from helios.messages import encode_erasure, encode_heartbeat, encode_rules
 from helios.model.flow_versions import InForce
 from helios.processes.process import ServiceFailed
 from helios.services.heartbeat import BEAT_SECONDS
@@ -66,6 +66,19 @@ def test_a_missing_leg_is_reported_on_a_log_that_has_gone_quiet(stage, tmp_path)
     stage.heartbeat(start + 5 * SECOND + (10 - BEAT_SECONDS) * SECOND)
     stage.results.wait(lambda results: results.statuses("order", "A") == ["incomplete"])
     assert [record.status for record in stage.results.verdicts["order", "A"]] == ["open", "incomplete"]
+
+
+def test_a_message_without_a_value_becomes_a_dead_letter_and_stops_no_other(stage, tmp_path):
+    start = datetime.now(UTC) - timedelta(hours=1)
+    stage.start(flows=declare(tmp_path / "flows.toml", "order"))
+    stage.append_value(None, at=start, key="A", partition=0)
+    stage.append_value(encode_heartbeat(start), at=start, partition=0)
+    stage.append([leg("order", "A", start)])
+    stage.results.wait(lambda results: results.statuses("order", "A") == ["matched"] and results.dead_letters)
+    (dead_letter,) = stage.results.dead_letters
+    assert "is no message of an edge" in dead_letter.reason
+    assert dead_letter.body == b""
+    stage.wait_judged()
 
 
 def test_a_flow_with_one_more_leg_takes_up_a_savepoint(stage, tmp_path):

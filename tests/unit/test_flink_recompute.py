@@ -310,6 +310,29 @@ def test_a_recompute_by_earlier_rules_takes_nothing_away():
         assert after.evidence_set == deep.evidence_set
 
 
+def test_what_a_recompute_has_read_does_not_make_a_record_that_no_message_takes(monkeypatch, caplog):
+    stored = encode_verdict(record_of(ORDER, leg("order")))
+    note = (1, encode_recompute(record_of(ORDER, leg("order"), leg("payment")), generation=0)[1].decode())
+    judge = Judge(Fold([ORDER]), horizon=HORIZON)
+    monkeypatch.setattr("helios.flink.steps.MAX_RECORD_BYTES", len(stored) + 50)
+    after, is_written = judge.act_on([note], stored.decode(), SOON, None)
+    assert after
+    assert (encode_verdict(after), is_written) == (stored, False)
+    assert "too large" in caplog.text
+
+
+def test_a_recompute_sends_no_message_that_the_log_refuses(monkeypatch, caplog):
+    world = World(ORDER, ORDER)
+    world.take([leg("order", "ORD-1"), leg("order", "ORD-2"), leg("payment", "ORD-2")], by_new=False)
+    large = encode_recompute(record_of(ORDER, leg("order")), generation=None)[1]
+    monkeypatch.setattr("helios.messages.MAX_RECORD_BYTES", len(large))
+    world.recompute()
+    (sent,) = map(decode_delivery, world.messages.values)
+    assert isinstance(sent, RecomputeMessage)
+    assert sent.key == "ORD-1"
+    assert "too large" in caplog.text
+
+
 def test_a_recompute_by_later_rules_waits_for_them():
     value = encode_recompute(record_of(ORDER, leg("order")), generation=2)[1].decode()
     assert [Judge(Fold([ORDER]), horizon=HORIZON, generation=each).must_wait(value) for each in (1, 2, 3)] == [

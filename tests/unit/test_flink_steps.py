@@ -214,6 +214,11 @@ def test_a_message_of_no_edge_becomes_a_dead_letter(value):
     assert dead_letter.reason.startswith("is no message of an edge of Helios")
 
 
+def test_a_message_without_a_value_becomes_a_dead_letter():
+    assert Read()(None, NOON) == Read()("", NOON)
+    assert Read()(None, NOON).dead_letter
+
+
 def test_a_body_that_is_no_base64_becomes_a_dead_letter():
     value = encode_delivery(replace(poison(), body=b"\xff"))
     assert b'"/w=="' in value
@@ -270,6 +275,21 @@ def test_a_defect_of_the_judge_leaves_the_record_as_it_was(monkeypatch, caplog):
     assert steps.take(encode_delivery(leg("payment"))).event
     assert steps.records == before
     assert "internal error" in caplog.text
+
+
+def test_a_record_that_no_message_takes_stays_as_it_was(monkeypatch, caplog):
+    """Kafka would refuse it, and the job would start again at the same delivery."""
+    steps = Steps()
+    steps.take(encode_delivery(leg("order")))
+    before = dict(steps.records)
+    monkeypatch.setattr("helios.flink.steps.MAX_RECORD_BYTES", len(before["order/ORD-1"]) + 50)
+    assert steps.take(encode_delivery(leg("payment"))).event
+    assert steps.records == before
+    assert "too large" in caplog.text
+
+    monkeypatch.undo()
+    steps.take(encode_delivery(leg("payment")))
+    assert len(decode_verdict(steps.records["order/ORD-1"]).evidence_set.items) == 2
 
 
 def test_a_deadline_changes_a_record_once_and_is_deferred_while_a_source_is_silent():

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.model.events import Delivery
 from helios.model.flows import FlowInstance
 from helios.reconciliation.declaration import Flow
+from helios.reconciliation.leg import Leg
 from helios.reconciliation.record import to_instance
+from helios.reconciliation.rule import Rule
 from helios.services.ingest import ingest
 from helios.services.reconciler import Reconciler
 from helios.services.sweep import expire_flows
@@ -92,6 +95,44 @@ class TestParcels:
             "mismatched",
             ["excess", "mismatch"],
         )
+
+    @pytest.mark.parametrize(
+        ("quantity", "before", "after"),
+        [(6, ("matched", []), ("matched", [])), (4, ("open", []), ("mismatched", ["mismatch"]))],
+    )
+    def test_of_an_order_whose_parcels_are_all_cancelled_the_sum_is_0(self, flows, order, quantity, before, after):
+        flow = flows["parcels"]
+        cancelled = part(flow, "cancellation", cancellation_id="C-1", parcels=3, quantity=quantity)
+        assert outcome(instance_of(flow, *order(), cancelled)) == before
+        row = instance_of(flow, *order(), cancelled, overdue=True)
+        assert outcome(row) == after
+        if row.issues:
+            assert row.issues[0].values == {
+                "sum(shipment.quantity)": "0",
+                "order.quantity - sum(cancellation.quantity)": "2",
+            }
+
+    def test_a_number_of_parts_counts_a_leg_of_which_none_is_expected_as_0(self, flows, order):
+        """Each parcel is scanned, and each scan is confirmed; without parcels, neither is expected."""
+        flow = flows["parcels"]
+        scan = Leg(name="scan", type="ParcelScanned", many=True, id="scan_id", count="count(shipment)")
+        confirmed = replace(scan, name="confirmed", type="ScanConfirmed", count="count(scan)")
+        flow = replace(flow, leg=(*flow.leg, confirmed, scan), rule=(Rule(equal=("count(scan)", "order.scans")),))
+        placed = part(flow, "order", parcels=3, scans=0)
+        cancelled = part(flow, "cancellation", cancellation_id="C-1", parcels=3)
+        assert outcome(instance_of(flow, placed, cancelled, overdue=True)) == ("matched", [])
+        assert outcome(instance_of(flow, placed, overdue=True)) == ("incomplete", ["missing"] * 3)
+
+    def test_numbers_of_parts_that_depend_on_each_other_expect_a_part(self, flows):
+        flow = flows["parcels"]
+        order, _, shipment = flow.leg
+        scan = Leg(name="scan", type="ParcelScanned", many=True, id="scan_id", count="count(shipment)")
+        flow = replace(flow, leg=(order, replace(shipment, count="count(scan)"), scan), rule=())
+        placed, scanned = part(flow, "order"), part(flow, "scan", scan_id="S-1")
+        shipped = part(flow, "shipment", parcel={"number": "P-1"})
+        assert outcome(instance_of(flow, placed, overdue=True)) == ("incomplete", ["missing"] * 2)
+        assert outcome(instance_of(flow, placed, scanned, overdue=True)) == ("incomplete", ["missing"])
+        assert outcome(instance_of(flow, placed, shipped, scanned, overdue=True)) == ("matched", [])
 
     def test_quantities_are_added_over_the_parcels(self, flows, order):
         row = instance_of(flows["parcels"], *order(1, 2, 3, quantity=1), overdue=True)
@@ -225,6 +266,49 @@ class TestInstalments:
             "order.amount and sum(payment.amount): payment P-7.amount is much (can't be read as a number)"
         )
 
+    @pytest.mark.parametrize(
+        ("received", "status", "seconds"),
+        [
+            ([(50, 1), (50, 10_800)], "matched_late", 10_800),
+            ([(50, 1), (50, 20)], "matched", 20),
+            ([(50, 10_800), (50, 1)], "matched_late", 10_800),
+            ([(100, 1)], "matched", 1),
+            ([("99.995", 1), ("0.005", 40)], "mismatched", None),
+        ],
+    )
+    def test_the_instalment_that_completes_the_sum_decides_whether_the_order_is_late(
+        self, flows, received, status, seconds
+    ):
+        """Whichever was recorded first."""
+        flow = flows["instalments"]
+        paid = [
+            part(flow, "payment", id_=str(after), payment_id=after, amount=amount, after=after)
+            for amount, after in received
+        ]
+        row = instance_of(flow, part(flow, "order", amount=100), *paid, overdue=True)
+        assert (row.status, row.time_to_match_seconds) == (status, seconds)
+        if status == "matched_late":
+            assert (row.settled_at, row.legs[1].state) == (moment(seconds), "late")
+            assert [issue.kind for issue in row.issues] == ["late"]
+
+    def test_a_correction_that_repairs_a_broken_sum_decides(self, flows):
+        """The sum held at first, and then no longer."""
+        flow = flows["instalments"]
+        flow = replace(flow, rule=flow.rule[:1])
+        paid = [
+            part(flow, "payment", id_=str(after), payment_id=after, amount=amount, after=after)
+            for amount, after in [(100, 1), (-10, 20), (10, 60)]
+        ]
+        row = instance_of(flow, part(flow, "order", amount=100), *paid)
+        assert (row.status, row.time_to_match_seconds) == ("matched_late", 60)
+
+    def test_an_instalment_that_no_rule_needs_makes_no_order_late(self, flows):
+        flow = flows["instalments"]
+        flow = replace(flow, rule=(Rule(at_least=("sum(payment.amount)", "order.amount")),))
+        paid = [part(flow, "payment", id_=str(n), payment_id=n, amount=100, after=n) for n in (1, 60)]
+        row = instance_of(flow, part(flow, "order", amount=100), *paid)
+        assert (row.status, row.time_to_match_seconds) == ("matched", 1)
+
 
 class TestCurrencies:
     @pytest.mark.parametrize(
@@ -301,6 +385,23 @@ class TestSequences:
         row = instance_of(flow, *read, overdue=True, key="site-1")
         assert outcome(row) == after
         assert words is None or words in row.issues[0].detail
+
+    @pytest.mark.parametrize(
+        ("numbers", "status", "seconds"),
+        [
+            ([(1, 0), (2, 1), (3, 60)], "matched", 0),
+            ([(1, 0), (3, 1), (2, 60), (4, 70)], "matched_late", 60),
+            ([(2, 0), (1, 20), (1, 60)], "matched", 20),
+        ],
+    )
+    def test_the_reading_that_fills_the_last_gap_decides_whether_they_are_late(self, flows, numbers, status, seconds):
+        flow = flows["sequences"]
+        read = [
+            part(flow, "reading", "s", id_=str(after), reading_id=after, number=number, after=after)
+            for number, after in numbers
+        ]
+        row = instance_of(flow, *read, key="s")
+        assert (row.status, row.time_to_match_seconds) == (status, seconds)
 
     def test_more_parts_than_are_stored_are_an_excess(self, flows):
         flow = flows["sequences"]

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from helios.model.access import MASKED, Visibility
-from helios.model.flows import FlowIssue
+from helios.model.flows import FlowInstance, FlowIssue
 from helios.normalise import normalise
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import AFTER, FlowEvaluator
@@ -19,8 +19,8 @@ with TemporaryDirectory() as _folder:
     FLOWS = example_flows(Path(_folder))
 
 
-def masked_issues(flow: Flow, deliveries, visibility: Visibility) -> list[FlowIssue]:
-    """The issues of the instance as a caller with this visibility sees them."""
+def masked_instance(flow: Flow, deliveries, visibility: Visibility) -> FlowInstance:
+    """The instance as a caller with this visibility sees it."""
     evaluator = FlowEvaluator(flow)
     extractor = EvidenceExtractor([flow])
     keyed = [keyed for delivery in deliveries for keyed in extractor.extract(normalise(delivery))]
@@ -28,7 +28,12 @@ def masked_issues(flow: Flow, deliveries, visibility: Visibility) -> list[FlowIs
     instance = evaluator.to_instance("ORD-1", evidence_set, now=AFTER)
     visible = visible_flows([flow], visibility)
     mask = FlowMask(flow, event_limits(visible, visibility), visibility)
-    return mask.instance(instance).issues
+    return mask.instance(instance)
+
+
+def masked_issues(flow: Flow, deliveries, visibility: Visibility) -> list[FlowIssue]:
+    """The issues of the instance as a caller with this visibility sees them."""
+    return masked_instance(flow, deliveries, visibility).issues
 
 
 def parcels(*, quantity: int = 1, happened_after: float = 0.0):
@@ -75,6 +80,22 @@ def test_an_issue_that_quotes_no_masked_field_is_shown():
     assert (late.kind, late.detail) == ("out_of_order", "shipment: happened 9.000 s before order")
     (missing,) = masked_issues(flow, parcels(quantity=2)[:2], Visibility(masked=("quantity",)))
     assert missing.detail == "shipment: 1 of 2 ParcelShipped from Azure"
+
+
+@pytest.mark.parametrize(
+    ("visibility", "expected"),
+    [
+        (Visibility(), {"order": 1, "cancellation": 0, "shipment": 2}),
+        (Visibility(masked=("carrier",)), {"order": 1, "cancellation": 0, "shipment": 2}),
+        (Visibility(masked=("parcels",)), {"order": 1, "cancellation": 0, "shipment": 0}),
+        (Visibility(flows=("parcels",), types=("ParcelShipped",)), {"order": 0, "cancellation": 0, "shipment": 0}),
+        (Visibility(flows=("parcels",), sources=("aws",)), {"order": 1, "cancellation": 0, "shipment": 0}),
+    ],
+    ids=["all", "another field masked", "masked", "order hidden", "shipment hidden"],
+)
+def test_the_expected_parts_of_a_leg_do_not_reveal_a_hidden_leg_or_field(visibility, expected):
+    instance = masked_instance(FLOWS["parcels"], parcels(quantity=2), visibility)
+    assert {leg.name: leg.expected for leg in instance.legs} == expected
 
 
 def test_a_flow_whose_key_is_masked_in_any_leg_is_hidden():

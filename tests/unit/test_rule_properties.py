@@ -299,6 +299,32 @@ def test_the_verdict_is_a_function_of_the_evidence(title, data, cut_at, other_cu
     assert sum(item.deliveries for item in first.items) + sum(first.overflow.values()) == len(sets)
 
 
+@settings(SETTINGS, max_examples=examples(200, long=5000))
+@given(values=st.lists(st.integers(-1, 4), min_size=1, max_size=8), first=st.sampled_from([None, 0, 1]))
+def test_an_instance_is_complete_since_its_rules_hold(values, first):
+    """Of a sequence and of a sum, one part a second: the rules hold with all parts since then."""
+    sequences = replace(FLOWS["sequences"], rule=(Rule(sequence="reading.number", first=first),))
+    instalments = replace(FLOWS["instalments"], rule=FLOWS["instalments"].rule[:1])
+    legs = (FLOWS["instalments"].leg[0], replace(FLOWS["instalments"].leg[1], at_most=None))
+    order = part(instalments, "order", amount=4)
+    for flow, leg, name, before in (
+        (sequences, "reading", "number", []),
+        (replace(instalments, leg=legs), "payment", "amount", [order]),
+    ):
+        arrived = [
+            part(flow, leg, id_=str(n), reading_id=n, payment_id=n, after=n, **{name: value})
+            for n, value in enumerate(values)
+        ]
+        evaluator = FlowEvaluator(flow)
+        verdicts = [
+            evaluator.verdict(evaluator.merge(sets_of(flow, before + arrived[:number])), now=AFTER)
+            for number in range(1, len(values) + 1)
+        ]
+        if verdicts[-1].status == "matched":
+            broken = [n for n, verdict in enumerate(verdicts) if verdict.status == "mismatched"]
+            assert verdicts[-1].match_seconds == (broken[-1] + 1 if broken else 0)
+
+
 @pytest.mark.parametrize("title", TITLES)
 @settings(SETTINGS, max_examples=examples(20, long=200))
 @given(data=st.data(), cut_at=cuts, other_cuts=cuts, random=randoms)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from helios.errors import ConfigurationError
 from helios.model.events import Event
 from helios.model.sources import COLOURS, SHAPES, ApiKey, Hmac, Oidc
 from helios.reconciliation import declaration as flows
-from helios.reconciliation.evidence import EvidenceExtractor
+from helios.reconciliation.evidence import MAX_FIELD_CHARS, EvidenceExtractor
 from helios.sources.declaration import MAX_SOURCES, load
 from tests.support.deliveries import NOON
 
@@ -241,6 +242,11 @@ def test_a_flow_reads_the_values_that_the_declaration_names(read, tmp_path):
         digest="",
     )
 
-    (keyed,) = EvidenceExtractor(flows.load(str(file), sources=sources), sources).extract(event)
+    extractor = EvidenceExtractor(flows.load(str(file), sources=sources), sources)
+    (keyed,) = extractor.extract(event)
     assert keyed.key == "ORD-1"
     assert (keyed.evidence.fields["amount"], keyed.evidence.fields["currency"]) == ("10.99", "USD")
+
+    payload["object"]["currency"] = "usd" * MAX_FIELD_CHARS
+    (keyed,) = extractor.extract(replace(event, data=msgspec.Raw(msgspec.json.encode(payload))))
+    assert len(keyed.evidence.fields["currency"]) < MAX_FIELD_CHARS + 50

@@ -1758,7 +1758,7 @@ export interface components {
          *         title: the cause in words.
          *         severity: how severe it is.
          *         opened_at: when it was opened, UTC.
-         *         seen_at: when its cause was last seen, UTC.
+         *         seen_at: when its cause was last seen, or the last of its instances was repaired or resolved, UTC.
          *         resolved_at: when it was resolved, UTC; None while it is open.
          *         resolution: why it was resolved.
          *         number: the flow instances that are broken by the cause and were neither repaired nor resolved by a person; of
@@ -2253,7 +2253,8 @@ export interface components {
          *         state: ``pending``: not received, or not all of its parts, before the deadline; or a rule waits for more of it.
          *             ``missing``: not received, or not all of its parts, after the deadline. ``late``: received after the window.
          *         parts: the number of its parts that have arrived: at most 1, unless the leg is declared with several.
-         *         expected: the fewest parts with which the leg is complete; 0 if the leg is not expected.
+         *         expected: the fewest parts with which the leg is complete; 0 if the leg is not expected, or if the number is
+         *             hidden from the caller.
          *         event_id: the id of its first event.
          *         producer: the producer of that event.
          *         time: when that event happened in the cloud, UTC.

@@ -14,6 +14,7 @@ from pyflink.datastream.connectors.kafka import (
 )
 from pyflink.datastream.formats.json import JsonRowSerializationSchema
 from pyflink.java_gateway import get_gateway
+from pyflink.util.java_utils import load_java_class
 
 from helios.flink.operators import (
     ANNOUNCED,
@@ -170,16 +171,21 @@ def _one_key(_: Any) -> str:
 
 
 def _source(log: Log) -> KafkaSource:
-    return (
+    builder = (
         KafkaSource.builder()
         .set_bootstrap_servers(log.brokers)
         .set_topics(log.topics.deliveries)
         .set_group_id(job_group(log.topics))
         .set_starting_offsets(KafkaOffsetsInitializer.earliest())
-        .set_value_only_deserializer(SimpleStringSchema())
         .set_properties({"isolation.level": "read_committed", **log.properties})
-        .build()
     )
+    # PyFlink offers Flink's own schemas only, whose one of texts fails on a message without a value.
+    schema = (
+        get_gateway().jvm.org.apache.flink.connector.kafka.source.reader.deserializer.KafkaRecordDeserializationSchema
+    )
+    text = "org.apache.flink.kafka.shaded.org.apache.kafka.common.serialization.StringDeserializer"
+    builder._j_builder.setDeserializer(schema.valueOnly(load_java_class(text)))  # noqa: SLF001 - as PyFlink itself does
+    return builder.build()
 
 
 def _sink(log: Log, topic: str) -> KafkaSink:

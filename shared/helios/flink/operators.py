@@ -144,7 +144,7 @@ class ReadFunction(_Function, ProcessFunction):
         """Prepare the step."""
         self._read = Read(self.declarations.sources)
 
-    def process_element(self, value: str, ctx: Any) -> Output:
+    def process_element(self, value: str | None, ctx: Any) -> Output:
         """Read a message."""
         effects = self._read(value, moment(ctx.timestamp()))
         if effects.identified:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from helios.errors import DEFECTS
 from helios.messages import (
+    MAX_RECORD_BYTES,
     DeliveryMessage,
     ErasureMessage,
     Heartbeat,
@@ -137,13 +138,14 @@ class Read:
     def __init__(self, sources: Sources = CLOUDS) -> None:
         self._sources = sources
 
-    def __call__(self, value: str, at: datetime) -> Effects:
+    def __call__(self, value: str | None, at: datetime) -> Effects:
         """The event in a message, or the dead letter that it becomes. A heartbeat has no effects.
 
         Args:
-            value: the value of a message of ``deliveries``.
+            value: the value of a message of ``deliveries``; None: it has none.
             at: the log's time of the message.
         """
+        value = value or ""
         try:
             message = decode_delivery(value)
         except msgspec.MsgspecError as error:
@@ -258,10 +260,11 @@ class Judge:
         return not evidence.endswith(self._ending) and _decode_evidence(evidence).generation > self._generation
 
     def add(self, evidence: str, stored: str | None) -> FlowRecord | None:
-        """The record with more evidence; None if its flow was withdrawn, or if evaluating it triggers a bug in Helios.
+        """The record with more evidence; None if its flow was withdrawn, or if the record stays as it was.
 
-        With a bug, the record stays as it was, and the stack trace is logged: raising would stop the job at this
-        message until the bug is fixed. The event is stored, and a recompute after the fix finds it.
+        With a bug in Helios, it does, and the stack trace is logged: raising would stop the job at this message until
+        the bug is fixed. The event is stored, and a recompute after the fix finds it. A record that is too large stays
+        as it was, too: Kafka would refuse the message, and the job would start again at the same delivery.
 
         Args:
             evidence: from ``Identify``.
@@ -272,7 +275,10 @@ class Judge:
             return None
         before = decode_verdict(stored) if stored else None
         try:
-            return self._fold.add(before, (item.flow, item.key), item.evidence_set)
+            after = self._fold.add(before, (item.flow, item.key), item.evidence_set)
+            # A character has up to four bytes. So only records that may be too large are encoded for their size.
+            is_large = len(evidence) + len(stored or "") > MAX_RECORD_BYTES // 8
+            return None if is_large and _is_too_large(after) else after
         except DEFECTS as defect:
             log.error("internal error", exc_info=defect, extra={"flow": item.flow, "key": item.key})
             return None
@@ -322,13 +328,15 @@ class Judge:
             evidence_set = complete(
                 evaluator,
                 before.evidence_set if before else item.evidence_set,
-                item.evidence_set.items if before else [],
+                item.evidence_set if before else EvidenceSet(items=[]),
                 dropped=() if is_older else item.dropped,
                 is_older=is_older,
             )
             if not evidence_set.items:  # none of it belongs to a leg by the rules of now
                 return before
             after = self._fold.reevaluate(before, (item.flow, item.key), evidence_set, now=now)
+            if _is_too_large(after):
+                return before
             is_overdue = after.waiting and now >= self._fold.deadline(after)
             return self._fold.expire(after, now=now, silent=_sources(silent, item.flow)) if is_overdue else after
         except DEFECTS as defect:
@@ -377,6 +385,15 @@ def encode_record(record: FlowRecord, *, replaces: bool = False) -> KeyedText:
         replaces: see ``encode_replacement``.
     """
     return verdict_key(record), (encode_replacement if replaces else encode_verdict)(record).decode()
+
+
+def _is_too_large(record: FlowRecord) -> bool:
+    """Whether no message takes a record; the log then says so."""
+    size = len(encode_verdict(record))
+    if size > MAX_RECORD_BYTES:
+        place = {"flow": record.flow, "key": record.key, "bytes": size}
+        log.error("a record is too large for the log, and stays as it was", extra=place)
+    return size > MAX_RECORD_BYTES
 
 
 class Totals:

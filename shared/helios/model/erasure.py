@@ -30,6 +30,20 @@ _NUMBER = re.compile(r"\s*[+-]?[0-9]+")
 """What Postgres takes for the index of an array; DuckDB takes only those without a sign or leading zeros."""
 _INDEX = re.compile(r"0|[1-9][0-9]*")
 
+_PLAIN = re.compile(r"[A-Za-z0-9 ._:@-]+")
+"""Characters that no encoder of JSON escapes, as some do with & and +."""
+_SHORT: Final = {"\b": "b", "\f": "f", "\n": "n", "\r": "r", "\t": "t"}
+_DOUBLED: Final = ('"', "\\")
+_UNIT = re.compile("[0-9a-f]{4}")
+_HEX = re.compile("[a-f]")
+_NUMBERED = re.compile(r"(?<=\\u)[0-9a-f]{4}")
+
+ESCAPE: Final = r"\\+(?:[bfnrt]|u[0-9A-Fa-f]{4})"
+"""An escaped character of JSON, as a regular expression: a word can begin after it."""
+
+BASE64_CHARACTERS: Final = 3
+"""The shortest text of which Base64 has a part of its own at every offset."""
+
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{12,}={0,2}")
 
 
@@ -129,27 +143,44 @@ def selector(field: str, value: str) -> Selector:
     return Selector(field, value)
 
 
-def spellings(value: str) -> list[str]:
-    """The value as it may be written in JSON: as it is, and with its characters escaped."""
-    return list(dict.fromkeys([value, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]]))
+def spelled(value: str) -> str:
+    """The regular expression of a value as JSON may have it, also within a string of JSON, or in a row of Postgres.
+
+    Encoders escape different characters (RFC 8259, "Strings"), and a string within a string doubles the backslashes.
+    The expression means the same in Python, in Postgres and in DuckDB.
+    """
+    return "".join(map(_spelled, value))
+
+
+def _spelled(character: str) -> str:
+    if _PLAIN.fullmatch(character):
+        return re.escape(character)
+    # The text of a row doubles quotation marks (PostgreSQL documentation, "Composite Type Input and Output Syntax").
+    itself = rf"\\*{re.escape(character)}{'+' if character in _DOUBLED else ''}"
+    short = [rf"\\+{_SHORT[character]}"] if character in _SHORT else []
+    in_either_case = [_HEX.sub(lambda digit: f"[{digit[0]}{digit[0].upper()}]", unit) for unit in _units(character)]
+    numbers = "".join(rf"\\+u{unit}" for unit in in_either_case)
+    return f"(?:{'|'.join([itself, *short, numbers])})"
 
 
 def mentions(content: bytes, value: str) -> bool:
     """Whether a body has the value as a whole word, also within a part that is encoded in Base64."""
-    word = b"|".join(re.escape(spelling.encode()) for spelling in spellings(value))
-    pattern = re.compile(rb"(?<![\w-])(?:" + word + rb")(?![\w-])")
+    pattern = re.compile(rf"(?:^|[^\w-]|{ESCAPE})".encode() + spelled(value).encode() + rb"(?![\w-])")
     return bool(pattern.search(content)) or any(
         pattern.search(decoded) for part in _BASE64.findall(content) if (decoded := _decoded(part))
     )
 
 
 def needles(value: str) -> list[bytes]:
-    """Texts of which a body has at least one wherever it ``mentions`` a value: the value as it is, and in Base64.
+    """Texts of which a body has at least one wherever it ``mentions`` a value: a part of it, as it is and in Base64.
 
-    They narrow a search before ``mentions`` confirms it. In Base64 the value looks different at each of three offsets;
-    the characters that it shares with its neighbours are left out.
+    They narrow a search before ``mentions`` confirms it. The part has no character that JSON may escape. If there is
+    none of at least BASE64_CHARACTERS, these are the whole value as common encoders write it. In Base64 a text looks
+    different at each of three offsets; the characters that it shares with its neighbours are left out.
     """
-    words = [spelling.encode() for spelling in spellings(value)]
+    plain = max(_PLAIN.findall(value), key=len, default="")
+    texts = [plain] if len(plain) >= BASE64_CHARACTERS else _spellings(value)
+    words = [text.encode() for text in texts]
     encoded = [
         base64.b64encode(bytes(offset) + word)[(offset * 8 + 5) // 6 : (offset + len(word)) * 8 // 6]
         for word in words
@@ -158,6 +189,21 @@ def needles(value: str) -> list[bytes]:
     # The URL-safe alphabet differs in two characters, which are rarely part of an id.
     safe = [text.replace(b"+", b"-").replace(b"/", b"_") for text in encoded]
     return list(dict.fromkeys([*words, *(text for text in (*encoded, *safe) if text)]))
+
+
+def _spellings(value: str) -> list[str]:
+    """A value as it is, as Python and JavaScript escape it, as PHP, as .NET and as Java."""
+    texts = [value, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(value)[1:-1]]
+    texts += [text.replace("/", "\\/") for text in texts]
+    texts.append(
+        "".join(each if _PLAIN.fullmatch(each) else "".join(f"\\u{unit}" for unit in _units(each)) for each in value)
+    )
+    return list(dict.fromkeys([*texts, *(_NUMBERED.sub(lambda unit: unit[0].upper(), text) for text in texts)]))
+
+
+def _units(character: str) -> list[str]:
+    """The UTF-16 units of a character, 4 hex digits each."""
+    return _UNIT.findall(character.encode("utf-16-be").hex())
 
 
 def _decoded(part: bytes) -> bytes | None:

@@ -48,7 +48,8 @@ class FlowLeg(msgspec.Struct, frozen=True, kw_only=True):
         state: ``pending``: not received, or not all of its parts, before the deadline; or a rule waits for more of it.
             ``missing``: not received, or not all of its parts, after the deadline. ``late``: received after the window.
         parts: the number of its parts that have arrived: at most 1, unless the leg is declared with several.
-        expected: the fewest parts with which the leg is complete; 0 if the leg is not expected.
+        expected: the fewest parts with which the leg is complete; 0 if the leg is not expected, or if the number is
+            hidden from the caller.
         event_id: the id of its first event.
         producer: the producer of that event.
         time: when that event happened in the cloud, UTC.

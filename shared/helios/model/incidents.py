@@ -150,7 +150,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
         title: the cause in words.
         severity: how severe it is.
         opened_at: when it was opened, UTC.
-        seen_at: when its cause was last seen, UTC.
+        seen_at: when its cause was last seen, or the last of its instances was repaired or resolved, UTC.
         resolved_at: when it was resolved, UTC; None while it is open.
         resolution: why it was resolved.
         number: the flow instances that are broken by the cause and were neither repaired nor resolved by a person; of

@@ -67,6 +67,13 @@ class ArchiveFormat(Protocol):
             Retryable: the archive can't be read.
         """
 
+    def distinct_contents(self, files: Sequence[ArchiveFile]) -> Contents:
+        """What the events of some files contain, each event once: what ``merge`` has to write.
+
+        Raises:
+            Retryable: the archive can't be read.
+        """
+
     def contents(self, file: Path) -> Contents | None:
         """What a file on this machine contains; None if it is not a readable file of events."""
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from helios.model.archive import ArchiveFile, LocalFile
+from helios.model.archive import ArchiveFile, Contents, LocalFile
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Outstanding, Selector
 from helios.model.events import Event, Key
@@ -51,6 +51,9 @@ class ErasureFiles(Protocol):
 
     def matching(self, file: ArchiveFile, selector: Selector) -> list[Event]:
         """The events of a file that a selector finds."""
+
+    def matching_contents(self, file: ArchiveFile, selector: Selector) -> Contents:
+        """What the events of a file that a selector finds contain: what ``rewrite`` has to leave out."""
 
     def scan(self, files: Sequence[ArchiveFile], selector: Selector) -> int:
         """The number of events in files that have the value as a whole word in any text, or that a selector finds."""

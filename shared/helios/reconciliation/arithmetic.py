@@ -48,14 +48,6 @@ def add(left: Range, right: Range, sign: int = 1) -> Range:
     return Range(_EXACT.add(left.low, right.low), _EXACT.add(left.high, right.high))
 
 
-def total(ranges: Iterable[Range]) -> Range:
-    """The sum of any number of ranges."""
-    result = ZERO
-    for each in ranges:
-        result = add(result, each)
-    return result
-
-
 def holds(kind: Comparison, left: Range, right: Range, *, tolerance: Decimal, is_relative: bool) -> bool:
     """Whether a comparison holds for all values of two ranges.
 

@@ -14,8 +14,9 @@ from helios.model.payload import number
 from helios.reconciliation.arithmetic import Range, holds
 from helios.reconciliation.currency import code_of
 from helios.reconciliation.declaration import Flow
-from helios.reconciliation.expression import Field, Number, parse, reads
-from helios.reconciliation.leg import Leg
+from helios.reconciliation.evidence import Evidence
+from helios.reconciliation.expression import Field, Number, aggregated, parse, reads
+from helios.reconciliation.leg import Leg, bound_expression
 from helios.reconciliation.progress import Progress, UnreadableError
 from helios.reconciliation.rule import Comparison, Rule
 
@@ -42,7 +43,13 @@ class Failure(NamedTuple):
 
 
 class Check(Protocol):
-    """One check of a flow."""
+    """One check of a flow.
+
+    Attributes:
+        aggregates: the legs over whose parts the check has functions, so that a further part can make it hold.
+    """
+
+    aggregates: frozenset[str]
 
     def failure(self, progress: Progress) -> Failure | None:
         """Why the check fails; None if it holds, or can't be decided because a leg has not arrived."""
@@ -57,7 +64,7 @@ def checks_of(flow: Flow) -> list[Check]:
         elif rule.before:
             checks.append(_OrderCheck(rule))
         elif rule.sequence and isinstance(field := parse(rule.sequence), Field):
-            checks.append(_SequenceCheck(rule, field))
+            checks.append(SequenceCheck(rule, field))
     return checks
 
 
@@ -67,6 +74,9 @@ class _PartsCheck:
     def __init__(self, leg: Leg) -> None:
         self._leg = leg
         self._bound_legs = list(dict.fromkeys(name for name, _ in leg.bound_reads()))
+        self.aggregates = frozenset(
+            name for bound in leg.bounds.values() for name in aggregated(bound_expression(bound))
+        )
 
     def failure(self, progress: Progress) -> Failure | None:
         name = self._leg.name
@@ -91,6 +101,7 @@ class _ComparisonCheck:
         self._rule = rule
         self._kind, self._texts = kind, texts
         self._left, self._right = map(parse, self._texts)
+        self.aggregates = frozenset([*aggregated(self._left), *aggregated(self._right)])
         self._currency_field = parse(rule.in_currency) if rule.in_currency and "." in rule.in_currency else None
         self._legs = list(dict.fromkeys(leg for leg, _ in rule.reads()))
         paths = [path for side in (self._left, self._right) for _, path in reads(side) if path]
@@ -135,6 +146,7 @@ class _OrderCheck:
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
         self._skew = timedelta(seconds=rule.skew_seconds or 0)
+        self.aggregates = frozenset[str]()
 
     def failure(self, progress: Progress) -> Failure | None:
         if not progress.applies(self._rule.when, self._rule.unless):
@@ -147,40 +159,68 @@ class _OrderCheck:
         return None
 
 
-class _SequenceCheck:
-    """Whether each producer's numbers have no gap."""
+class SequenceCheck:
+    """Whether each producer's numbers have no gap.
+
+    Attributes:
+        leg: the leg that has the numbers.
+    """
 
     def __init__(self, rule: Rule, field: Field) -> None:
         self._rule = rule
-        self._leg, self._path = field
+        self.leg, self._path = field
+        self.aggregates = frozenset[str]()  # ``holds_since`` says the same without a check for each part
 
     def failure(self, progress: Progress) -> Failure | None:
-        if not _is_decidable(self._rule, [self._leg], progress):
+        """Why a number is absent or can't be read; None if none is."""
+        if not _is_decidable(self._rule, [self.leg], progress):
             return None
         try:
             by_producer = self._numbers(progress)
         except UnreadableError as error:
-            return Failure(_issue("mismatch", [self._leg], str(error), self._path), [])
+            return Failure(_issue("mismatch", [self.leg], str(error), self._path), [])
         gaps = {producer: list(_gaps(numbers, self._rule.first)) for producer, numbers in sorted(by_producer.items())}
         missing = {producer: found for producer, found in gaps.items() if found}
         if not missing:
             return None
         words = [f"{_listed(found)} of {producer or 'its producer'}" for producer, found in missing.items()]
-        detail = f"{self._leg}: {self._path} {' and '.join(words[:MAX_LISTED])} did not arrive"
-        values = {self._leg: "; ".join(_listed(found) for found in missing.values())}
-        return Failure(_issue("gap", [self._leg], detail, self._path, values), _open(progress, [self._leg]))
+        detail = f"{self.leg}: {self._path} {' and '.join(words[:MAX_LISTED])} did not arrive"
+        values = {self.leg: "; ".join(_listed(found) for found in missing.values())}
+        return Failure(_issue("gap", [self.leg], detail, self._path, values), _open(progress, [self.leg]))
+
+    def holds_since(self, progress: Progress) -> int:
+        """The number of first parts since which a check that does not fail has not failed."""
+        if not _is_decidable(self._rule, [self.leg], progress):
+            return 0
+        by_producer: dict[str, set[int]] = {}
+        ranges: dict[str, tuple[int, int]] = {}
+        incomplete: set[str] = set()
+        since = 1
+        for position, part in enumerate(progress.parts(self.leg), start=1):
+            for item in part:
+                producer, value = item.producer, self._number(item)
+                known = by_producer.setdefault(producer, set())
+                known.add(value)
+                low, high = ranges.get(producer, (value if self._rule.first is None else self._rule.first, value))
+                ranges[producer] = low, high = min(low, value), max(high, value)
+                (incomplete.discard if len(known) > high - low else incomplete.add)(producer)
+            if incomplete:
+                since = position + 1
+        return since
 
     def _numbers(self, progress: Progress) -> dict[str, set[int]]:
         by_producer: dict[str, set[int]] = {}
-        for part in progress.parts(self._leg):
+        for part in progress.parts(self.leg):
             for item in part:
-                text = item.fields.get(self._path)
-                value = number(text or "")
-                if value is None or value != value.to_integral_value():
-                    found = text or "absent"
-                    raise UnreadableError(f"{self._leg}.{self._path} is {found}, not a whole number")
-                by_producer.setdefault(item.producer, set()).add(int(value))
+                by_producer.setdefault(item.producer, set()).add(self._number(item))
         return by_producer
+
+    def _number(self, item: Evidence) -> int:
+        text = item.fields.get(self._path)
+        value = number(text or "")
+        if value is None or value != value.to_integral_value():
+            raise UnreadableError(f"{self.leg}.{self._path} is {text or 'absent'}, not a whole number")
+        return int(value)
 
 
 def _is_decidable(rule: Rule, legs: Iterable[str], progress: Progress) -> bool:

@@ -1,6 +1,6 @@
 """The verdict on a flow instance: a pure function of its evidence, its declaration, and whether its deadline passed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import msgspec
 from helios.model.flows import FlowInstance, FlowIssue, FlowLeg, FlowStatus, LegState
 from helios.model.payload import number
 from helios.model.sources import Source
-from helios.reconciliation.checks import Failure, checks_of
+from helios.reconciliation.checks import Check, Failure, SequenceCheck, checks_of
 from helios.reconciliation.currency import code_of
 from helios.reconciliation.declaration import Flow, side
 from helios.reconciliation.evidence import Evidence, EvidenceSet, merge
@@ -117,6 +117,11 @@ class FlowEvaluator:
         self._legs = [(leg.name, leg, not leg.optional) for leg in flow.leg]
         self._rules = [compared for rule in flow.rule if (compared := self._compared(rule))]
         self._checks = checks_of(flow)
+        self._aggregates = {
+            leg.name: [check for check in self._checks if leg.name in check.aggregates] for leg in flow.leg
+        }
+        sequences = [check for check in self._checks if isinstance(check, SequenceCheck)]
+        self._sequences = {leg.name: [check for check in sequences if check.leg == leg.name] for leg in flow.leg}
         self._is_plain = not any(leg.many or leg.is_conditional for leg in flow.leg) and not self._checks
         """Whether each leg has one part that is always expected, and rules compare two fields: the fast case."""
 
@@ -191,9 +196,25 @@ class FlowEvaluator:
             ]
         states = [(leg, legs.get(leg.name, _NOTHING), progress.of(leg.name)) for leg in self.flow.leg]
         return [
-            (leg, items, state.least > 0, state.is_short, state.last_needed if items else None)
+            (leg, items, state.least > 0, state.is_short, self._last_needed(progress, leg.name) if items else None)
             for leg, items, state in states
         ]
+
+    def _last_needed(self, progress: Progress, leg: str) -> Evidence:
+        """The first piece of the part that made a leg complete, or of the last part if it is short.
+
+        If rules have functions over its parts, or sequences of them, and hold, it is the part since which they hold.
+        """
+        state, checks, sequences = progress.of(leg), self._aggregates[leg], self._sequences[leg]
+        number, least = len(state.parts), state.least
+        if not (checks or sequences) or not 0 < least < number or _any_fails([*checks, *sequences], progress):
+            return state.last_needed
+        since = max([least, *(check.holds_since(progress) for check in sequences)])
+        if checks:
+            while number > since and not _any_fails(checks, progress.with_first(leg, number - 1)):
+                number -= 1
+            since = number
+        return state.parts[since - 1][0]
 
     def to_instance(self, key: str, evidence_set: EvidenceSet, *, now: datetime) -> FlowInstance:
         """The whole instance: its verdict, and what is known of each leg."""
@@ -205,6 +226,7 @@ class FlowEvaluator:
                 leg,
                 progress.of(leg.name),
                 evidence_set.deliveries(leg.name),
+                self._last_needed(progress, leg.name) if progress.has_arrived(leg.name) else None,
                 window_end=window_end,
                 overdue=overdue,
                 is_awaited=leg.name in verdict.awaited,
@@ -283,6 +305,10 @@ class FlowEvaluator:
         return None
 
 
+def _any_fails(checks: Iterable[Check], progress: Progress) -> bool:
+    return any(check.failure(progress) for check in checks)
+
+
 def by_leg(evidence_set: EvidenceSet) -> dict[str, list[Evidence]]:
     """The evidence of each leg, first arrival first."""
     legs = {item.leg: [item] for item in evidence_set.items}
@@ -303,16 +329,23 @@ def _status(mismatches: list[FlowIssue], awaited: list[str], *, missing: bool, l
 
 
 def _leg(
-    leg: Leg, progress: LegProgress, deliveries: int, *, window_end: datetime, overdue: bool, is_awaited: bool
+    leg: Leg,
+    progress: LegProgress,
+    deliveries: int,
+    needed: Evidence | None,
+    *,
+    window_end: datetime,
+    overdue: bool,
+    is_awaited: bool,
 ) -> FlowLeg:
     first = progress.parts[0][0] if progress.parts else None
     state: LegState
     if progress.is_short or is_awaited:
         state = "missing" if overdue else "pending"
-    elif first is None:
+    elif needed is None:
         state = "pending"
     else:
-        state = "present" if progress.last_needed.received_at <= window_end else "late"
+        state = "present" if needed.received_at <= window_end else "late"
     return FlowLeg(
         name=leg.name,
         source=first.source if first else leg.source,

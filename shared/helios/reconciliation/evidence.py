@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from helios.errors import UNREADABLE
-from helios.model.events import Event, Key
+from helios.model.events import MAX_NAME_CHARS, Event, Key
 from helios.model.payload import inner_json, reference, value_at
 from helios.model.sources import Source
 from helios.model.spellings import spellings
@@ -23,6 +23,9 @@ from helios.sources.registry import CLOUDS, Sources
 MAX_SCALARS = 24
 MAX_SCALAR_CHARS = 120
 """How much of a payload is stored to show where two variants differ: its first fields, and the beginning of each."""
+
+MAX_FIELD_CHARS = 4096
+"""How much of a text is stored that a rule reads. The digest of a longer one follows: equal texts have equal ones."""
 
 _CUT_OFF = " " * MAX_SCALAR_CHARS
 
@@ -64,6 +67,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fa
     def key(self) -> Key:
         """The identity of the event."""
         return (self.source, self.producer, self.id)
+
+    @property
+    def arrived_at(self) -> tuple[datetime, datetime]:
+        """When it arrived first, and when that delivery says that it happened."""
+        return (self.received_at, self.time)
 
     @property
     def identity(self) -> Identity:
@@ -161,6 +169,8 @@ class EvidenceExtractor:
         except UNREADABLE:
             return []
         declared = payload_fields.read(data) if payload_fields else {}
+        if declared:
+            declared = {name: _bounded(text) for name, text in declared.items()}
         extracted = []
         for flow, leg, _, keys, paths in readers:
             for key_name, key_path in keys:
@@ -177,7 +187,7 @@ class EvidenceExtractor:
                     and len(fields.get(path) or _CUT_OFF) >= MAX_SCALAR_CHARS
                     and (text := _text(value_at(data, steps))) is not None
                 ):
-                    fields[path] = text
+                    fields[path] = _bounded(text)
             evidence = Evidence(
                 leg=leg,
                 source=event.source,
@@ -237,15 +247,30 @@ def merge(evidence_sets: Sequence[EvidenceSet], parts: Mapping[str, Parts] = NO_
 
 
 def lacks(evidence_set: EvidenceSet, other: EvidenceSet) -> bool:
-    """Whether a set lacks evidence, or deliveries of it, that another set of the same instance has.
+    """Whether a set lacks evidence, deliveries or an earlier arrival of it that another set of the same instance has.
 
-    The overflow of a leg counts what it does not list.
+    The overflow of a leg counts what it does not list, except what arrived before its first piece.
     """
-    deliveries = {item.identity: item.deliveries for item in evidence_set.items}
-    return any(
-        item.leg not in evidence_set.overflow and deliveries.get(item.identity, 0) < item.deliveries
-        for item in other.items
-    ) or any(evidence_set.overflow.get(leg, 0) < number for leg, number in other.overflow.items())
+    items = {item.identity: item for item in evidence_set.items}
+    for item in other.items:
+        known = items.get(item.identity)
+        if known and known.arrived_at > item.arrived_at:
+            return True
+        if item.leg in evidence_set.overflow:
+            if not known and precedes_overflow(item, evidence_set):
+                return True
+        elif not known or known.deliveries < item.deliveries:
+            return True
+    return any(evidence_set.overflow.get(leg, 0) < number for leg, number in other.overflow.items())
+
+
+def precedes_overflow(item: Evidence, evidence_set: EvidenceSet) -> bool:
+    """Whether a piece arrived before all that a set lists of its leg, which has overflowed.
+
+    The overflow counts no such piece: the first to arrive is always listed.
+    """
+    listed = evidence_set.of(item.leg)
+    return bool(listed) and item.received_at < listed[0].received_at
 
 
 def _included(leg_items: list[Evidence], parts: Parts | None) -> set[Identity]:
@@ -276,7 +301,7 @@ def part_of(item: Evidence, parts: Parts | None) -> str:
 
 
 def _combined(left: Evidence, right: Evidence) -> Evidence:
-    first = min(left, right, key=lambda item: (item.received_at, item.time, sorted(item.fields.items())))
+    first = min(left, right, key=lambda item: (item.arrived_at, sorted(item.fields.items())))
     return msgspec.structs.replace(first, deliveries=left.deliveries + right.deliveries)
 
 
@@ -331,12 +356,20 @@ def _text(value: Any) -> str | None:
     return None
 
 
+def _bounded(text: str) -> str:
+    """A text that a rule reads. It differs from that of every other text, and is no number if it was cut off."""
+    if len(text) <= MAX_FIELD_CHARS:
+        return text
+    return f"{text[:MAX_FIELD_CHARS]}... ({hashlib.blake2b(text.encode(), digest_size=16).hexdigest()})"
+
+
 def _scalars(data: Any) -> dict[str, str]:
+    """The first fields of a payload. No rule can read one with a longer name."""
     if not isinstance(data, dict):
         return {}
     few = data.items() if len(data) <= MAX_SCALARS else islice(data.items(), MAX_SCALARS)
     return {
         name: text[:MAX_SCALAR_CHARS]
         for name, value in few
-        if (text := value if type(value) is str else _text(value)) is not None
+        if len(name) <= MAX_NAME_CHARS and (text := value if type(value) is str else _text(value)) is not None
     }

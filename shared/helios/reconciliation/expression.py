@@ -79,6 +79,16 @@ def reads(expression: Expression) -> Iterator[tuple[str, str]]:
             yield from reads(right)
 
 
+def aggregated(expression: Expression) -> Iterator[str]:
+    """The legs over whose parts an expression has functions."""
+    match expression:
+        case Aggregate(_, leg, _):
+            yield leg
+        case Operation(left, _, right):
+            yield from aggregated(left)
+            yield from aggregated(right)
+
+
 def legs_of(expression: Expression) -> list[str]:
     """The distinct legs that an expression reads, the first first."""
     return list(dict.fromkeys(leg for leg, _ in reads(expression)))

@@ -23,7 +23,15 @@ from helios.model.stream import MAX_FRAME_FLOWS, FlowChange
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evaluate import BEFORE, FlowEvaluator
 from helios.reconciliation.evidence import EvidenceExtractor, EvidenceSet
-from helios.reconciliation.record import FlowCount, FlowKey, FlowRecord, by_status, moment_of, record
+from helios.reconciliation.record import (
+    FlowCount,
+    FlowKey,
+    FlowRecord,
+    by_status,
+    moment_of,
+    record,
+    without_waiting,
+)
 from helios.reconciliation.silence import deferring_sources
 from helios.sources.registry import CLOUDS, Sources
 
@@ -123,7 +131,8 @@ class Fold:
         """
         flow, key = identity
         at = BEFORE if before is None or before.waiting else now
-        return record(self.evaluators[flow], key, evidence_set, now=at, version=before.version + 1 if before else 1)
+        version = before.version + 1 if before else 1
+        return with_decision(before, record(self.evaluators[flow], key, evidence_set, now=at, version=version))
 
     def deadline(self, stored: FlowRecord) -> datetime:
         """From when on ``expire`` may change a waiting record, UTC, if no source is silent."""
@@ -149,7 +158,7 @@ class Fold:
         """
         evaluator = self.evaluators[before.flow]
         evidence_set = self._deferred(before, silent, now)
-        return record(evaluator, before.key, evidence_set, now=now, version=before.version + 1)
+        return with_decision(before, record(evaluator, before.key, evidence_set, now=now, version=before.version + 1))
 
     def _deferred(self, overdue: FlowRecord, silent: set[Source], now: datetime) -> EvidenceSet:
         """The evidence of an overdue instance, its deadline deferred while it waits for silent clouds only."""
@@ -186,6 +195,15 @@ def _change(before: FlowRecord | None, after: FlowRecord) -> FlowChange:
 def is_same_record(before: FlowRecord | None, after: FlowRecord) -> bool:
     """Whether two records differ in nothing but their versions, and in what a person has decided."""
     return before is not None and replace(before, version=after.version, resolved=after.resolved) == after
+
+
+def with_decision(before: FlowRecord | None, after: FlowRecord) -> FlowRecord:
+    """The later record, with what a person has decided about the earlier one if it still holds.
+
+    It holds if nothing has changed but how long the instance waits: no evidence was added, and the verdict is the same.
+    """
+    is_kept = before is not None and before.resolved and is_same_record(without_waiting(before), without_waiting(after))
+    return replace(after, resolved=is_kept)
 
 
 encode_record = msgspec.json.Encoder().encode

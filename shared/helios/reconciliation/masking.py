@@ -48,6 +48,7 @@ class FlowMask:
         self._hidden_legs = {leg.name for leg in flow.leg if not limits.allows(leg.source, leg.type)}
         self._rule_reads = [list(_quoted_by(rule, flow)) for rule in flow.rule]
         self._leg_reads = {leg.name: [*leg.bound_reads(), (leg.name, leg.id or "")] for leg in flow.leg if leg.many}
+        self._hidden_bounds = {leg.name for leg in flow.leg if any(self._hides(*read) for read in leg.bound_reads())}
         self._shows_all = not self._hidden_legs and not visibility.masked
         self._shows_amount = all(map(self._shows, flow.amount))
         self._shows_currency = all(map(self._shows, flow.currency))
@@ -87,15 +88,18 @@ class FlowMask:
         return [msgspec.structs.replace(count, amount=count.amount * 0) for count in counts if count.what != "risk"]
 
     def _shows(self, leg_and_path: str) -> bool:
-        leg, path = side(leg_and_path)
-        return leg not in self._hidden_legs and not self._visibility.masks(path)
+        return not self._hides(*side(leg_and_path))
+
+    def _hides(self, leg: str, path: str) -> bool:
+        return leg in self._hidden_legs or self._visibility.masks(path)
 
     def _leg(self, leg: FlowLeg) -> FlowLeg:
         if leg.name in self._hidden_legs:
             hidden: dict[str, object] = dict.fromkeys(("source", "event_id", "producer", "time", "received_at"))
-            return msgspec.structs.replace(leg, fields={}, parts=0, deliveries=0, **hidden)
+            return msgspec.structs.replace(leg, fields={}, parts=0, expected=0, deliveries=0, **hidden)
         fields = {path: MASKED if self._visibility.masks(path) else value for path, value in leg.fields.items()}
-        return msgspec.structs.replace(leg, fields=fields)
+        expected = 0 if leg.name in self._hidden_bounds else leg.expected
+        return msgspec.structs.replace(leg, fields=fields, expected=expected)
 
     def _issue(self, issue: FlowIssue) -> FlowIssue:
         """The issue, without its values and words if they reveal a hidden leg or field."""

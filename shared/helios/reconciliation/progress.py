@@ -1,17 +1,25 @@
 """How far the legs of one flow instance have come: their parts, how many are expected, and the values in them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import UTC
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from itertools import accumulate
 from typing import NamedTuple
 
 from helios.model.payload import number
-from helios.reconciliation.arithmetic import ZERO, Range, Rates, add, enclosing, total
+from helios.reconciliation.arithmetic import ZERO, Range, Rates, add, enclosing
 from helios.reconciliation.currency import code_of
 from helios.reconciliation.declaration import Flow
 from helios.reconciliation.evidence import Evidence, part_of
-from helios.reconciliation.expression import Aggregate, Expression, Field, Number, Operation
+from helios.reconciliation.expression import Aggregate, Expression, Field, Function, Number, Operation
 from helios.reconciliation.leg import Leg, Parts, bound_expression
+
+_COMBINE: Mapping[Function, Callable[[Range, Range], Range]] = {
+    "sum": add,
+    "min": lambda left, right: Range(min(left.low, right.low), min(left.high, right.high)),
+    "max": lambda left, right: Range(max(left.low, right.low), max(left.high, right.high)),
+}
 
 Part = list[Evidence]
 """The evidence of one part of a leg, first arrival first; more than one piece is a duplicate or a contradiction."""
@@ -61,7 +69,20 @@ class Plan:
         self.bounds = {
             leg.name: {key: bound_expression(bound) for key, bound in leg.bounds.items()} for leg in flow.leg
         }
+        reads = {leg.name: {name for name, _ in leg.bound_reads()} for leg in flow.leg}
+        self.bound_legs = {name: _reached(name, reads) for name in reads}
+        """By leg, the legs on which its number of parts depends, also by way of the numbers of other legs."""
         self.rates = Rates(flow.rate)
+
+
+def _reached(leg: str, reads: Mapping[str, set[str]]) -> set[str]:
+    """The legs that a leg reads, and those that these read."""
+    found: set[str] = set()
+    unread = {leg}
+    while unread:
+        unread = set().union(*(reads[name] for name in unread)) - found
+        found |= unread
+    return found
 
 
 class Progress:
@@ -74,6 +95,17 @@ class Progress:
         self._overflow = overflow
         self._parts: dict[str, list[Part]] = {}
         self._legs: dict[str, LegProgress] = {}
+        self._totals: dict[tuple[Aggregate, str | None], list[Range]] = {}
+        """By aggregate and currency, the value over the first part, the first two, and so on."""
+
+    def with_first(self, leg: str, number: int) -> "Progress":
+        """The progress without the later parts of a leg. Values over the parts are not computed again."""
+        parts = self.parts(leg)[:number]
+        shorter = copy(self)
+        shorter._items = {**self._items, leg: [item for part in parts for item in part]}  # noqa: SLF001 - of this class
+        shorter._parts = {**self._parts, leg: parts}  # noqa: SLF001 - the same
+        shorter._legs = {}  # noqa: SLF001 - the same
+        return shorter
 
     def has_arrived(self, leg: str) -> bool:
         """Whether any event of a leg has arrived."""
@@ -103,12 +135,15 @@ class Progress:
             self._legs[leg] = self._progress(self.plan.legs[leg])
         return self._legs[leg]
 
-    def value(self, expression: Expression, currency: str | None = None) -> Range | None:
+    def value(
+        self, expression: Expression, currency: str | None = None, *, bound_of: str | None = None
+    ) -> Range | None:
         """The value of an expression; None if a leg that it needs has not arrived.
 
         Args:
             expression: what to evaluate.
             currency: the currency to which the amounts of legs that name their currency are converted.
+            bound_of: the leg whose number of parts this is; None: a rule needs the value.
 
         Raises:
             UnreadableError: a field is not a number, or can't be converted.
@@ -120,9 +155,10 @@ class Progress:
                 items = self._items.get(leg)
                 return enclosing(self._amount(item, leg, path, currency) for item in items) if items else None
             case Aggregate():
-                return self._aggregate(expression, currency)
+                return self._aggregate(expression, currency, bound_of)
             case Operation(left, sign, right):
-                left_value, right_value = self.value(left, currency), self.value(right, currency)
+                left_value = self.value(left, currency, bound_of=bound_of)
+                right_value = self.value(right, currency, bound_of=bound_of)
                 return add(left_value, right_value, sign) if left_value and right_value else None
 
     def currencies(self, leg: str, path: str) -> list[str]:
@@ -145,7 +181,7 @@ class Progress:
         unreadable = None
         for key, expression in self.plan.bounds[leg.name].items():
             try:
-                bound = self.value(expression)
+                bound = self.value(expression, bound_of=leg.name)
             except UnreadableError as error:
                 unreadable = f"{key} can't be read: {error}"
                 continue
@@ -160,18 +196,29 @@ class Progress:
     def _is_required(self, leg: Leg) -> bool:
         return not leg.optional and self.applies(leg.when, leg.unless)
 
-    def _aggregate(self, aggregate: Aggregate, currency: str | None) -> Range | None:
+    def _is_expected(self, leg: str, bound_of: str | None) -> bool:
+        """Whether at least one part of a leg is expected.
+
+        If the numbers of parts of two legs depend on each other, neither can be known first: then a part is expected.
+        """
+        if bound_of in self.plan.bound_legs[leg]:
+            return self._is_required(self.plan.legs[leg])
+        return self.of(leg).least > 0
+
+    def _aggregate(self, aggregate: Aggregate, currency: str | None, bound_of: str | None) -> Range | None:
         function, leg, path = aggregate
         parts = self.parts(leg)
-        if not parts and (function in {"min", "max"} or self._is_required(self.plan.legs[leg])):
+        if not parts and (function in {"min", "max"} or self._is_expected(leg, bound_of)):
             return None
         if function == "count":
             return Range(Decimal(len(parts)), Decimal(len(parts)))
-        ranges = [enclosing(self._amount(item, leg, path, currency) for item in part) for part in parts]
-        if function == "sum":
-            return total(ranges) if ranges else ZERO
-        extreme = min if function == "min" else max
-        return Range(extreme(each.low for each in ranges), extreme(each.high for each in ranges))
+        if not parts:
+            return ZERO
+        totals = self._totals.get((aggregate, currency), [])
+        if len(totals) < len(parts):
+            ranges = [enclosing(self._amount(item, leg, path, currency) for item in part) for part in parts]
+            totals = self._totals[aggregate, currency] = list(accumulate(ranges, _COMBINE[function]))
+        return totals[len(parts) - 1]
 
     def _amount(self, item: Evidence, leg: str, path: str, currency: str | None) -> Decimal:
         text = item.fields.get(path)

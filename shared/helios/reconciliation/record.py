@@ -43,8 +43,8 @@ class FlowRecord(msgspec.Struct, frozen=True, gc=False):
         evidence_set: all evidence, from which the verdict can be derived again at any time.
         causes: the keys of the causes of its verdict, if it is a problem or waits for a silent source; by these it
             belongs to incidents.
-        resolved: whether a person has accepted it or written it off as it is. It then belongs to no incident. Whatever
-            is evaluated again needs somebody again.
+        resolved: whether a person has accepted it or written it off as it is. It then belongs to no incident. With
+            later evidence or another verdict it is no longer resolved.
     """
 
     flow: str
@@ -146,6 +146,12 @@ def resolutions_of(records: Iterable[FlowRecord], *, resolved: bool) -> list[tup
         for before in records
         if before.resolved != resolved
     ]
+
+
+def without_waiting(stored: FlowRecord) -> FlowRecord:
+    """The instance without what it waits for: the passing of its deadline changes that even if nothing else changes."""
+    evidence_set = msgspec.structs.replace(stored.evidence_set, deferred_until=None)
+    return msgspec.structs.replace(stored, waiting=False, evidence_set=evidence_set)
 
 
 def cause_value(key: str, currency: str | None) -> str:

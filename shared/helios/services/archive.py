@@ -25,6 +25,11 @@ FROM_LOG = (
 )
 
 
+INCOMPLETE = (
+    "does not have all the events that stay. Nothing was replaced. Repeat the command, or run: helios archive verify"
+)
+
+
 class ArchiveBusyError(HeliosError):
     """Another process changes the archive. The command can be repeated when that process has ended."""
 
@@ -100,16 +105,27 @@ class Archive:
     def verify(self, where: FileFilter) -> Iterator[tuple[ArchiveFile, Finding | None]]:
         """Read files in full, and compare each with the manifest.
 
+        If a file is replaced before it is read, by a merge or an erasure, what replaced it is read too.
+
         Yields:
-            Each file, and what is wrong with it: it is missing, its bytes have changed, or its rows have.
+            Each file, and what is wrong with it: it is missing, its bytes have changed, or its rows have. A file that
+            was replaced meanwhile is left out.
 
         Raises:
             Retryable: Postgres or the archive can't be reached.
         """
         with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
-            for file in self.manifest.files(where):
-                reason = self._difference(file, Path(folder) / "file.parquet")
-                yield file, Finding(file.path, reason) if reason else None
+            known: set[ArchiveFile] = set()
+            replaced = True
+            while replaced:  # a further round reads only files that were written during the last one
+                replaced = False
+                for file in [file for file in self.manifest.files(where) if file not in known]:
+                    known.add(file)
+                    reason = self._difference(file, Path(folder) / "file.parquet")
+                    if reason and not self._is_listed(file):
+                        replaced = True
+                    else:
+                        yield file, Finding(file.path, reason) if reason else None
 
     def unlisted(self) -> list[str]:
         """The files in the object store that the manifest does not list: no reader uses them.
@@ -215,6 +231,11 @@ class Archive:
             files = self.files.write(source, day, known, Path(folder))
             self.store(turn, files, now=now)
         return [file.entry for file in files]
+
+    def _is_listed(self, file: ArchiveFile) -> bool:
+        """Whether the manifest still lists a file as readable."""
+        until = file.last_received_at + timedelta(microseconds=1)
+        return file in self.manifest.files(FileFilter(source=file.source, since=file.first_received_at, until=until))
 
     def _difference(self, file: ArchiveFile, copy: Path) -> str | None:
         """In what a file in the object store differs from the manifest; None if it does not."""

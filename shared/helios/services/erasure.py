@@ -8,14 +8,20 @@ from pathlib import Path
 
 from msgspec import UNSET
 
-from helios.model.archive import ArchiveFile, FileFilter, IndexedField
+from helios.errors import ConfigurationError, Retryable
+from helios.model.archive import ArchiveFile, FileFilter, IndexedField, total
 from helios.model.audit import AuditEntry
 from helios.model.erasure import Receipt, Selector
 from helios.model.events import Event
 from helios.ports.archive import ArchiveTurn, Manifest
 from helios.ports.erasure import ErasureFiles, ErasureStore, LogErasure, Tombstones
 from helios.reconciliation.evidence import EvidenceExtractor
-from helios.services.archive import Archive, own_turn
+from helios.services.archive import INCOMPLETE, Archive, own_turn
+
+ARCHIVE_REQUIRED = (
+    "HELIOS_ARCHIVE_URL is not set, and the archive has {number} files, which may have the value. Set it as "
+    "for helios archive run. Nothing was erased."
+)
 
 
 class Eraser:
@@ -60,8 +66,10 @@ class Eraser:
         """The number of rows that an erasure would remove, by place.
 
         Raises:
+            ConfigurationError: there are files of the archive, and no archive was given.
             Retryable: the database or the archive can't be reached.
         """
+        self._require_archive()
         hot = self._store.events(selector)
         counts = self._store.remove(selector, hot, self._instances(hot), dry_run=True)
         counts["archive"] = sum(map(len, self._archived(selector).values()))
@@ -77,10 +85,12 @@ class Eraser:
             clock: the time.
 
         Raises:
+            ConfigurationError: as ``preview``. Nothing was erased.
             ArchiveBusyError: another process changes the archive, or drops a partition. Nothing was erased.
             Retryable: the database, the archive or Kafka can't be reached. The same command does the rest.
         """
         with self._turn() as turn:
+            self._require_archive()
             hot = self._store.events(selector)
             archived = self._archived(selector)
             found = [*hot, *(event for events in archived.values() for event in events)]
@@ -109,8 +119,10 @@ class Eraser:
         """The number of rows and messages in which the value is found, by place. It reads all of the log.
 
         Raises:
+            ConfigurationError: as ``preview``.
             Retryable: the database, the archive or the log can't be reached.
         """
+        self._require_archive()
         return self._left(selector) | (self._log.scan(selector) if self._log else {})
 
     def _remove(
@@ -126,6 +138,10 @@ class Eraser:
         self._store.exclude_writers()
         again = self._store.remove(selector, events, instances, dry_run=False)
         return {place: number + again[place] for place, number in removed.items()}
+
+    def _require_archive(self) -> None:
+        if self._archive is None and (files := self._manifest.files(FileFilter())):
+            raise ConfigurationError(ARCHIVE_REQUIRED.format(number=len(files)))
 
     @contextmanager
     def _turn(self) -> Iterator[ArchiveTurn]:
@@ -144,11 +160,18 @@ class Eraser:
         return {file: events for file in files if (events := self._files.matching(file, selector))}
 
     def _rewrite(self, turn: ArchiveTurn, file: ArchiveFile, selector: Selector, now: datetime) -> None:
-        """Replace a file by one without the value, and remove it."""
+        """Replace a file by one without the value, and remove it.
+
+        Raises:
+            Retryable: the new file and what it leaves out are not what the old one contains. The old one stays.
+        """
         if self._archive is None or self._files is None:
             return
         with tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
             files = self._files.rewrite(file, selector, Path(folder))
+            written = total(new.entry.contents for new in files)
+            if written + self._files.matching_contents(file, selector) != file.contents:
+                raise Retryable(f"Archive: what was written in place of {file.path} {INCOMPLETE}")
             self._archive.store(turn, files, replaced=[file.path], now=now)
         self._archive.remove_unreadable(turn)
 

@@ -27,8 +27,8 @@ QUIET: Final = timedelta(minutes=10)
 """An incident is resolved when its cause has not been seen for this long."""
 
 CALM: Final = timedelta(minutes=1)
-"""The same, for an incident whose instances were all repaired. Not at once: a cause that breaks one order after the
-other, each of which is repaired, is one incident."""
+"""An incident whose instances were all repaired is resolved this long after the last repair. Not at once: a cause that
+breaks one order after the other, each of which is repaired, is one incident."""
 
 STUCK: Final = timedelta(minutes=2)
 """A consumer for which a frame has waited this long stands still. The longest pause of a consumer that works is one
@@ -92,10 +92,12 @@ class IncidentJob:
         with self._store.turn() as turn:
             if turn is None:
                 return []
-            incidents = {incident.cause.key: incident.id for incident in turn.open_incidents()}
+            before = turn.open_incidents()
+            incidents = {incident.cause.key: incident.id for incident in before}
             opened = set(self._see(turn, conditions.present, incidents, now))
             opened |= set(self._count(turn, incidents, now))
-            transitions = list(self._transitions(turn, opened, conditions, now))
+            updated = _see_emptied(turn, before, now)
+            transitions = list(self._transitions(turn, updated, opened, conditions, now))
             turn.announce(transitions)
         for transition in transitions:
             log.info("incident", extra={"what": transition.what, "id": transition.incident.id, "key": transition.key})
@@ -145,11 +147,16 @@ class IncidentJob:
         return id_
 
     def _transitions(
-        self, turn: IncidentTurn, opened: set[int], conditions: _Conditions, now: datetime
+        self,
+        turn: IncidentTurn,
+        incidents: Sequence[Incident],
+        opened: set[int],
+        conditions: _Conditions,
+        now: datetime,
     ) -> list[Transition]:
         """What happens to each open incident now. One that has just been opened is not resolved in the same turn."""
         changes: list[tuple[TransitionKind, Incident]] = []
-        for incident in turn.open_incidents():
+        for incident in incidents:
             if incident.id in opened:
                 changes.append(("opened", incident))
             elif resolution := _resolution(incident, conditions, now):
@@ -217,6 +224,15 @@ def _within_bounds(cause: Cause, incidents: Mapping[str, int]) -> Cause:
 def _shared(cause: Cause) -> Cause:
     """The cause that the further reasons or types of a source share."""
     return Cause(kind=cause.kind, source=cause.source)
+
+
+def _see_emptied(turn: IncidentTurn, before: Sequence[Incident], now: datetime) -> list[Incident]:
+    """The open incidents now; one whose last instance this turn has taken is seen, so that CALM begins here."""
+    counted = {incident.id for incident in before if incident.number > 0}
+    incidents = turn.open_incidents()
+    emptied = [incident.id for incident in incidents if incident.id in counted and incident.number <= 0]
+    turn.see(emptied, now)
+    return [replace(incident, seen_at=now) if incident.id in emptied else incident for incident in incidents]
 
 
 def _take(turn: IncidentTurn, count: CauseCount) -> None:

@@ -19,12 +19,12 @@ from typing import Final
 
 from helios.errors import DEFECTS, Retryable
 from helios.messages import decode_event
-from helios.model.archive import LocalFile
+from helios.model.archive import LocalFile, total
 from helios.model.events import Event
 from helios.model.sources import Source
 from helios.ports.archive import ArchiveFormat, ArchiveTurn
 from helios.ports.log import LogMessage, LogReader, Partition, Progress
-from helios.services.archive import Archive, ArchiveBusyError
+from helios.services.archive import INCOMPLETE, Archive, ArchiveBusyError
 
 log = logging.getLogger("helios.archive")
 
@@ -139,6 +139,8 @@ class LogArchive:
         own = folder / "merged"
         own.mkdir()
         merged = self._files.merge(small, own)
+        if total(file.entry.contents for file in merged) != self._files.distinct_contents(small):
+            raise Retryable(f"Archive: the merged file of {small[0].source} {small[0].day} {INCOMPLETE}")
         self._archive.store(turn, merged, replaced=[file.path for file in small], now=now)
         self._archive.remove_unreadable(turn)
         log.info("merged", extra={"files": len(small), "day": str(small[0].day), "source": small[0].source})

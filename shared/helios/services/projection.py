@@ -23,6 +23,7 @@ from helios.messages import (
     decode_event,
     decode_verdict,
     encode_recompute,
+    fitting,
     is_replacement,
 )
 from helios.model.balances import Arrivals, Repeats
@@ -37,7 +38,7 @@ from helios.ports.log import DeliveryLog, LogMessage, LogReader, Partition, Prog
 from helios.ports.stream import Notifier
 from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evidence import lacks
-from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record
+from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record, with_decision
 from helios.reconciliation.record import FlowKey, FlowRecord, differences
 from helios.services.outcomes import cause_counts, summaries
 
@@ -238,7 +239,7 @@ class Projector:
             incomplete += more
         if incomplete:
             # Before the commit: if the log does not take it, the messages are projected again.
-            self._log.append([encode_recompute(record, generation=None) for record in incomplete])
+            self._log.append(fitting([encode_recompute(record, generation=None) for record in incomplete]))
         return changes_of(transitions, differences(transitions))
 
 
@@ -262,7 +263,8 @@ def _transitions(
             if _is_ahead(after, before):
                 incomplete.append(before)
             continue
-        transitions.append((before, replace(after, version=before.version + 1 if before else 1)))
+        after = replace(after, version=before.version + 1 if before else 1)
+        transitions.append((before, with_decision(before, after)))
     return transitions, incomplete
 
 

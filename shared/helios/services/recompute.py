@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from helios.messages import encode_recompute
+from helios.messages import encode_recompute, fitting
 from helios.model.events import Event, EventFilter, Key
 from helios.model.flow_versions import Recompute
 from helios.model.flows import FlowStatus
@@ -273,7 +273,7 @@ class _Recomputer:
             if self._sends_all or after.waiting or not is_same_record(before, after)
         ]
         if messages and self._log:
-            self._log.append(messages)
+            self._log.append(fitting(messages))
 
 
 def _changed(transitions: Iterable[Transition]) -> list[Transition]:
@@ -327,4 +327,4 @@ def reread_evidence(
         and (event := stored.get(item.key))
         and event.type != types.get(item.leg, event.type)
     }
-    return complete(evaluator, recorded, list(fresh.values()), dropped=dropped)
+    return complete(evaluator, recorded, EvidenceSet(items=list(fresh.values())), dropped=dropped)

@@ -32,7 +32,7 @@ from helios.model.archive import (
     LocalFile,
     contents,
 )
-from helios.model.erasure import Selector, spellings
+from helios.model.erasure import ESCAPE, Selector, spelled
 from helios.model.events import Event
 from helios.model.sources import Source
 
@@ -99,12 +99,21 @@ md5(concat(
 ))
 """
 
-_CONTENTS = f"""
+_CONTENTS = """
 SELECT count(*), coalesce(sum(('0x' || left(hash, 16))::UBIGINT), 0),
        coalesce(sum(('0x' || right(hash, 16))::UBIGINT), 0)
-FROM (SELECT {_HASH} AS hash FROM read_parquet(?, hive_partitioning = false))
-"""  # noqa: S608 - only constants are filled in
+FROM ({hashes})
+"""
+_HASHES = f"SELECT {_HASH} AS hash FROM read_parquet(?, hive_partitioning = false)"  # noqa: S608 - only constants are filled in
 
+_FIRST_HASHES = f"""
+SELECT arg_min({_HASH}, (received_at, {_HASH})) AS hash FROM read_parquet(?, hive_partitioning = false)
+GROUP BY source, producer, id
+"""  # noqa: S608 - only constants are filled in
+"""The hash of each event once: of its first row in ``_FIRST``."""
+
+_FIRST = f"row_number() OVER (PARTITION BY source, producer, id ORDER BY received_at, {_HASH}) = 1"
+"""Whether a row is the one that a merge writes of its event."""
 
 _EXTENT = """
 SELECT epoch_us(min(received_at)), epoch_us(max(received_at)), {counts}
@@ -166,13 +175,15 @@ class DuckDb:
         """
         self.files = RangeFileSystem(lambda: store)
         self._conninfo = conninfo(database_url)
+        # DuckDB's files have fixed names, and it removes all of them when it closes: also those of another process.
+        self._folder = tempfile.TemporaryDirectory(prefix="helios-duckdb-")
         self._connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "memory_limit": f"{megabytes}MB",
                 "threads": str(threads),
-                "temp_directory": tempfile.gettempdir(),
+                "temp_directory": self._folder.name,
             }
         )
         self._connection.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -208,8 +219,9 @@ class DuckDb:
         self._attached = True
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, and remove its temporary files."""
         self._connection.close()
+        self._folder.cleanup()
 
 
 def row_group_rows(row_bytes: float) -> int:
@@ -258,7 +270,7 @@ class ParquetFormat:
         """Write files of one source and day again as one, with each event once."""
         query = f"""
             SELECT {COLUMNS} FROM read_parquet({self._database.urls(files)}, hive_partitioning = false)
-            QUALIFY row_number() OVER (PARTITION BY source, producer, id ORDER BY received_at) = 1 ORDER BY {IN_ORDER}
+            QUALIFY {_FIRST} ORDER BY {IN_ORDER}
         """  # noqa: S608 - only constants are filled in
         # Not by the content: if the others have only copies of its events, that is the content of one of the files.
         name = hashlib.sha256("\n".join(file.path for file in files).encode()).hexdigest()[:NAME_DIGITS]
@@ -266,6 +278,11 @@ class ParquetFormat:
         return self.write_query(
             query, files[0].source, files[0].day, folder, row_bytes=row_bytes, from_log=True, name=name
         )
+
+    def distinct_contents(self, files: Sequence[ArchiveFile]) -> Contents:
+        """What the events of some files contain, each event once."""
+        with translate_errors():
+            return self._contents(_FIRST_HASHES, self._database.urls(files))
 
     def rewrite(self, file: ArchiveFile, selector: Selector, folder: Path) -> list[LocalFile]:
         """Write a file again, without the events that a selector finds; no file if nothing is left."""
@@ -283,6 +300,11 @@ class ParquetFormat:
             rows = self._database.cursor().execute(query, [self._database.urls([file])]).fetchall()
         return [event_of(row) for row in rows]
 
+    def matching_contents(self, file: ArchiveFile, selector: Selector) -> Contents:
+        """What the events of a file that a selector finds contain."""
+        with translate_errors():
+            return self._contents(f"{_HASHES} WHERE {condition_of(selector)}", self._database.urls([file]))
+
     def scan(self, files: Sequence[ArchiveFile], selector: Selector) -> int:
         """The number of events in files that have the value as a whole word in any text, or that a selector finds."""
         if not files:
@@ -298,11 +320,9 @@ class ParquetFormat:
     def contents(self, file: Path) -> Contents | None:
         """What a file on this machine contains; None if it is not a readable file of events."""
         try:
-            row = self._database.cursor().execute(_CONTENTS, [str(file)]).fetchone()
+            return self._contents(_HASHES, [str(file)])
         except duckdb.Error:
             return None
-        count, high, low = row or (0, 0, 0)
-        return contents(count, int(high), int(low))
 
     def rows(self, files: Sequence[ArchiveFile]) -> Iterator[tuple[object, ...]]:
         """The events of some files, as text in the order of COLUMNS."""
@@ -351,6 +371,12 @@ class ParquetFormat:
                 if (local := self._described(location, source, day, from_log=from_log))
             ]
         return [_named(local, f"{name}-{number}") for number, local in enumerate(described)] if name else described
+
+    def _contents(self, hashes: str, urls: list[str]) -> Contents:
+        """The contents of the events whose hashes a query gives."""
+        row = self._database.cursor().execute(_CONTENTS.format(hashes=hashes), [urls]).fetchone()
+        count, high, low = row or (0, 0, 0)
+        return contents(count, int(high), int(low))
 
     def _row_bytes(self, files: Sequence[ArchiveFile]) -> float:
         """The mean size of the payloads in some files, with their attributes."""
@@ -435,8 +461,7 @@ def condition_of(selector: Selector) -> str:
 
 def word_pattern(value: str) -> str:
     """The regular expression (RE2) that finds a value as a whole word, as Postgres does in the text of a row."""
-    words = "|".join(re.escape(text) for text in spellings(value))
-    return rf"(?:^|[^\p{{L}}\p{{N}}_-])(?:{words})(?:[^\p{{L}}\p{{N}}_-]|$)"
+    return rf"(?:^|[^\p{{L}}\p{{N}}_-]|{ESCAPE}){spelled(value)}(?:[^\p{{L}}\p{{N}}_-]|$)"
 
 
 def literal(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool
-from helios.adapters.postgres.events import IN_ORDER, place_of
+from helios.adapters.postgres.events import PLACE, place_of
 from helios.adapters.postgres.parameters import keys_as_json
 from helios.adapters.postgres.query import like
 from helios.adapters.postgres.reader import PostgresReader
@@ -170,6 +170,8 @@ class TieredReader(PostgresReader):
         conditions = _conditions(where, after=position, newest_first=True)
         found, reached = self._search(files[::-1], conditions, limit=limit + 1, by_value=where.order_id is not None)
         events = sorted([*page.items, *found], key=place_of, reverse=True)
+        if reached:  # a file that was not read may have events between the earlier ones
+            events = [event for event in events if event.received_at >= reached[0]]
         if len(events) > limit or (page.next_cursor and len(events) == limit):
             return Page(items=events[:limit], next_cursor=encode_cursor(place_of(events[limit - 1])))
         return Page(items=events, next_cursor=encode_cursor(reached) if reached else None)
@@ -339,7 +341,7 @@ def _conditions(where: EventFilter, *, after: Place | None = None, newest_first:
         place = [after[0].isoformat(), *after[1:]]
         # The first condition lets DuckDB skip row groups.
         conditions.append(Condition(f"received_at {inclusive} ?::TIMESTAMPTZ", place[:1]))
-        conditions.append(Condition(f"({IN_ORDER}) {comparison} (?::TIMESTAMPTZ, ?, ?, ?)", place))
+        conditions.append(Condition(f"({PLACE}) {comparison} (?::TIMESTAMPTZ, ?, ?, ?)", place))
     return conditions
 
 

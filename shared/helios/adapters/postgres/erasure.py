@@ -1,6 +1,5 @@
 """Erases events from Postgres, and everything that was made of them: the SQL."""
 
-import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
@@ -16,7 +15,7 @@ from helios.adapters.postgres.flow_versions import begin_generation
 from helios.adapters.postgres.parameters import keys_as_json, to_json
 from helios.adapters.postgres.retention import attach_detached
 from helios.model.audit import AuditEntry
-from helios.model.erasure import Selector, mentions, spellings
+from helios.model.erasure import ESCAPE, Selector, mentions, spelled
 from helios.model.events import ERASED, Event
 
 MARK_ERASED = """
@@ -133,14 +132,8 @@ class PostgresErasure:
 
 
 def _pattern(selector: Selector) -> str:
-    """The regular expression that finds the value as a whole word in the text of a row.
-
-    In that text a quotation mark and a backslash are doubled (PostgreSQL documentation, "Composite Type Input and
-    Output Syntax").
-    """
-    doubled = [text.replace("\\", "\\\\").replace('"', '""') for text in spellings(selector.value)]
-    words = "|".join(re.escape(text) for text in dict.fromkeys([*spellings(selector.value), *doubled]))
-    return rf"(^|[^[:alnum:]_-])({words})([^[:alnum:]_-]|$)"
+    """The regular expression that finds the value as a whole word in the text of a row."""
+    return rf"(^|[^[:alnum:]_-]|{ESCAPE}){spelled(selector.value)}([^[:alnum:]_-]|$)"
 
 
 def _remove_events(connection: psycopg.Connection, events: Collection[Event]) -> int:

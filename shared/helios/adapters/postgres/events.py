@@ -110,8 +110,11 @@ JOIN events ON events.received_at = input.received_at AND events.source = input.
     AND events.id = input.id AND events.producer = input.producer
 """  # noqa: S608 - the same
 
-IN_ORDER: LiteralString = "received_at, source, id, producer"
-"""The order of events: of their receipt."""
+PLACE: LiteralString = "received_at, source, id, producer"
+"""The columns by which events are ordered."""
+
+IN_ORDER: LiteralString = 'received_at, source COLLATE "C", id COLLATE "C", producer COLLATE "C"'
+"""The order of events: of their receipt. The archive and Python order text as "C" does, a database in its own way."""
 
 
 def values(event: Event) -> dict[str, object]:
@@ -161,7 +164,7 @@ class PostgresEventReader(Query):
         rows = self._page(
             f"SELECT {EVENT_COLUMNS} FROM events",  # noqa: S608 - only a constant is filled in
             conditions,
-            "ORDER BY received_at DESC, source DESC, id DESC, producer DESC",
+            f"ORDER BY {IN_ORDER.replace(',', ' DESC,')} DESC",
             limit,
         )
         events = [event_from_row(row) for row in rows[:limit]]

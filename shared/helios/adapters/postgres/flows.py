@@ -111,9 +111,13 @@ _OF_INSTANCE: LiteralString = """
 FROM resolutions WHERE resolutions.flow = flow_instances.flow AND resolutions.key = flow_instances.key
 """
 
+# A decision holds for later versions too if a deadline alone has made them: then ``_Details`` still says so.
+REOPENED: LiteralString = """
+(resolutions.version < flow_instances.version AND (details::json ->> 6)::boolean IS NOT TRUE)
+"""
+
 RESOLUTION_STATE: LiteralString = f"""
-SELECT coalesce((SELECT CASE WHEN resolutions.version < flow_instances.version THEN 'reopened' ELSE decision END
-{_OF_INSTANCE}), 'unresolved')
+SELECT coalesce((SELECT CASE WHEN {REOPENED} THEN 'reopened' ELSE decision END {_OF_INSTANCE}), 'unresolved')
 """
 
 ASSIGNEE: LiteralString = f"SELECT assignee {_OF_INSTANCE}"

@@ -14,6 +14,7 @@ from helios.adapters.postgres.audit import ADD_AUDIT_ENTRY, audit_columns
 from helios.adapters.postgres.connection import translate_errors
 from helios.adapters.postgres.flows import (
     FLOW_COLUMNS_OF_INSTANCES,
+    REOPENED,
     WRITE_FLOWS,
     columns,
     find_flows,
@@ -38,7 +39,7 @@ from helios.model.resolutions import (
 )
 from helios.model.stream import Frame
 from helios.reconciliation.fold import encode_record
-from helios.reconciliation.record import FlowKey, FlowRecord, differences, resolutions_of
+from helios.reconciliation.record import FlowKey, FlowRecord, differences, resolutions_of, without_waiting
 
 # People take few steps: one at a time, so that each knows the state before it.
 LOCK: LiteralString = "SELECT pg_advisory_xact_lock(4869532078)"
@@ -130,15 +131,15 @@ MARK_UNDONE = "UPDATE resolution_actions SET undone_by = %s WHERE id = %s"
 
 _ACTION_COLUMNS: LiteralString = "id, at, actor, step, text, assignee, instances, skipped, undoes, undone_by"
 
-SELECT_RESOLUTIONS = """
+SELECT_RESOLUTIONS = f"""
 SELECT flow, key, decision, text, resolutions.version, resolutions.assignee, changed_at, changed_by,
-       resolutions.version < flow_instances.version
+       {REOPENED}
 FROM json_to_recordset(%s::json) AS input (flow text, key text)
 JOIN resolutions USING (flow, key) JOIN flow_instances USING (flow, key)
 LEFT JOIN resolution_actions ON resolution_actions.id = decided_in
-"""
+"""  # noqa: S608 - the same
 
-WORKLOAD = """
+WORKLOAD = f"""
 SELECT flow_instances.flow, ages.age, assignee, count(*)::integer,
        count(*) FILTER (WHERE opened_at < %(now)s - make_interval(secs => target))::integer
 FROM unnest(%(flows)s::text[], %(targets)s::integer[]) AS flows (name, target)
@@ -148,9 +149,9 @@ CROSS JOIN LATERAL (
     SELECT max(age) AS age FROM unnest(%(ages)s::integer[]) AS lower (age)
     WHERE opened_at <= %(now)s - make_interval(secs => age) OR age = 0
 ) AS ages
-WHERE status IN ('mismatched', 'incomplete') AND (decision IS NULL OR resolutions.version < flow_instances.version)
+WHERE status IN ('mismatched', 'incomplete') AND (decision IS NULL OR {REOPENED})
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 NULLS FIRST
-"""
+"""  # noqa: S608 - the same
 
 
 class PostgresResolutions(Query):
@@ -305,8 +306,9 @@ def _holds_again(before: Mapping[str, object] | None, record: FlowRecord) -> boo
 
 
 def _content(record: FlowRecord) -> str:
-    """The digest of an instance without its version, and without what people have decided."""
-    return blake2b(encode_record(replace(record, version=0, resolved=False)), digest_size=16).hexdigest()
+    """The digest of an instance without its version, its waiting, and what people have decided."""
+    content = replace(without_waiting(record), version=0, resolved=False)
+    return blake2b(encode_record(content), digest_size=16).hexdigest()
 
 
 def _write(connection: psycopg.Connection, transitions: Sequence[tuple[FlowRecord, FlowRecord]]) -> None:
