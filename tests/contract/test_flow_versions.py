@@ -396,17 +396,20 @@ def test_a_version_that_this_process_can_not_read_leaves_the_earlier_rules(versi
     assert versions.unfinished()
 
 
-@pytest.mark.parametrize(("event_store", "finishes"), [("postgres", True), ("archive", False)])
+@pytest.mark.parametrize(
+    ("engine", "event_store", "finishes"),
+    [("flink", "postgres", True), ("flink", "archive", False), ("postgres", "archive", True)],
+)
 def test_a_function_leaves_the_recompute_of_archived_events_to_the_api(
-    versions, pool, database_url, tmp_path, event_store, finishes
+    versions, pool, database_url, tmp_path, engine, event_store, finishes
 ):
-    """It reads no archive, and would find no event."""
+    """It reads no archive, and would find no event. Where Postgres judges, it has the events, whatever the setting."""
     approve(versions)
     PostgresPublishedRules(pool).raise_published(1, NOW)
     PostgresProjectionProgress(pool).raise_projected_until(NOW + timedelta(minutes=1))
     settings = {
         "HELIOS_DATABASE_URL": database_url,
-        "HELIOS_ENGINE": "flink",
+        "HELIOS_ENGINE": engine,
         "HELIOS_LOG_BROKERS": "127.0.0.1:1",
         "HELIOS_EVENT_STORE": event_store,
         "HELIOS_ARCHIVE_URL": str(tmp_path),

@@ -41,7 +41,7 @@ def sweep_alone(
 ) -> SweepResult:
     """Sweep in a process that no other one helps: with the incidents, the notifications and the recomputes.
 
-    With HELIOS_EVENT_STORE=archive, it leaves the recomputes to an API server.
+    With HELIOS_ENGINE=flink and HELIOS_EVENT_STORE=archive, it leaves the recomputes to an API server.
 
     Args:
         services: the services of the process.
@@ -54,7 +54,7 @@ def sweep_alone(
         Retryable: the store can't be reached. The next sweep does the rest.
     """
     # Without the events of the archive, a recompute would find none, and finish. An API server finds them.
-    finds_events = services.settings.event_store == "postgres"
+    finds_events = services.judges or services.settings.event_store == "postgres"
 
     def by_rules(reconciler: Reconciler) -> SweepResult:
         return sweep(
