@@ -22,6 +22,11 @@ def test_the_image_has_the_flink_of_the_lock_and_compares_the_connector():
     assert "sha256sum --check --strict ../jars.sha256" in DOCKERFILE
 
 
+def test_the_image_has_jemalloc_under_the_name_that_the_entry_point_loads():
+    """Debian's libjemalloc2 has libjemalloc.so.2 only; Flink's entry point preloads libjemalloc.so."""
+    assert re.search(r"apt-get install .*\blibjemalloc-dev\b", DOCKERFILE)
+
+
 SOURCES = [name for names in re.findall(r"(?m)^COPY (?!--from)(.+) \S+$", DOCKERFILE) for name in names.split()]
 
 
