@@ -19,8 +19,9 @@ import base64
 import binascii
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -61,8 +62,20 @@ def job_group(names: Topics) -> str:
     return f"{names.deliveries}.flink"
 
 
+READABLE_BYTES: Final = 1_000_000
+"""A body of up to this size is text even if that is longer than base64: no escape has more than six bytes."""
+
+_SHORT_ESCAPES: Final = b'"\\\b\f\n\r\t'
+"""What JSON writes as two bytes."""
+_LONG_ESCAPES: Final = bytes(set(range(32)) - set(_SHORT_ESCAPES))
+"""What JSON writes as six bytes."""
+
+
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The bytes of a body: as text, which people can read, or in base64 if they are no UTF-8."""
+    """The bytes of a body: as text, which people can read, or in base64 if they are no UTF-8, or if that is shorter.
+
+    A message of escapes could be larger than the brokers take, however often it is sent again.
+    """
 
     text: str | None = None
     base64: str | None = None
@@ -70,10 +83,10 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def of(cls, body: bytes) -> "Body":
         """Take the bytes."""
-        try:
-            return cls(text=body.decode())
-        except UnicodeDecodeError:
-            return cls(base64=base64.b64encode(body).decode())
+        if len(body) <= READABLE_BYTES or _escaped_bytes(body) <= len(body) / 3:
+            with suppress(UnicodeDecodeError):
+                return cls(text=body.decode())
+        return cls(base64=base64.b64encode(body).decode())
 
     def bytes(self) -> bytes:
         """The bytes.
@@ -82,6 +95,13 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
             ValueError: the base64 is invalid.
         """
         return (self.text or "").encode() if self.base64 is None else binascii.a2b_base64(self.base64)
+
+
+def _escaped_bytes(body: bytes) -> int:
+    """How many bytes JSON adds to a text."""
+    short = len(body) - len(body.translate(None, _SHORT_ESCAPES))
+    long = len(body) - len(body.translate(None, _LONG_ESCAPES))
+    return short + 5 * long
 
 
 class DeliveryMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="delivery"):

@@ -158,7 +158,7 @@ def open_reader(apache_kafka, topic_name):
 
 
 def read_messages(reader: KafkaLogReader, number: int) -> list[LogMessage]:
-    """The next messages of a reader, once there are so many; fewer if that takes too long."""
+    """The next messages of a reader, once there are enough of them; fewer if that takes too long."""
     messages: list[LogMessage] = []
     deadline = time.monotonic() + READ_SECONDS
     while len(messages) < number and time.monotonic() < deadline:

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+from base64 import b64encode
 from datetime import timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,11 +89,46 @@ def test_the_job_reads_what_redaction_has_left(stem):
     assert through_the_log(reading, is_redacted=True).content == reading.content
 
 
+def repr_of_start(body: bytes) -> str:
+    """The name of a long body in a test."""
+    return repr(body[:4])
+
+
 @given(body=st.binary(max_size=200), headers=st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=2))
 def test_no_byte_of_a_body_is_lost(body, headers):
     delivery = Delivery(channel="eventgrid", body=body, headers=headers, received_at=NOON)
 
     assert through_the_log(read(delivery)).delivery.body == body
+
+
+@pytest.mark.parametrize("body", [b"\0" * 6_000_000, b'"\n' * 4_000_000, b"a\x1f" * 3_000_000], ids=repr_of_start)
+def test_a_body_of_escapes_is_not_much_longer_in_the_log(body):
+    """As a text of six bytes each, the brokers would refuse it, and the sender would send it forever."""
+    message = messages.Body.of(body)
+
+    assert len(msgspec.json.encode(message)) < 1.34 * len(body)
+    assert message.bytes() == body
+
+
+@pytest.mark.parametrize("body", [b"\0" * 100, b'{"id": "1"}', b'{"text": "\xc3\xa9"}\n' * 100_000], ids=repr_of_start)
+def test_a_body_of_text_can_be_read_in_the_log(body):
+    assert messages.Body.of(body) == messages.Body(text=body.decode())
+
+
+@given(parts=st.lists(st.binary(min_size=1, max_size=4) | st.sampled_from([b"\0", b'"', b"\n", b"text"]), min_size=1))
+def test_the_shorter_of_text_and_base64_is_in_the_log(parts):
+    body = b"".join(parts) * (messages.READABLE_BYTES // len(b"".join(parts)) + 1)
+    text, base64 = (len(msgspec.json.encode(each)) for each in (as_text(body), b64encode(body).decode()))
+
+    assert len(msgspec.json.encode(messages.Body.of(body))) <= min(text, base64) + len(b'{"base64":}')
+
+
+def as_text(body: bytes) -> str:
+    """The text of a body; of one that is none, more than base64 has."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return 2 * len(body) * "-"
 
 
 def test_a_delivery_of_a_declared_source_needs_its_declaration():
