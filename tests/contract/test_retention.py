@@ -350,6 +350,8 @@ def test_an_erasure_finds_the_events_of_a_partition_whose_drop_was_interrupted(
 @pytest.mark.parametrize("is_detached", [True, False])
 def test_an_erasure_without_an_archive_finds_them_too(archived, interrupt_drop, is_detached):
     interrupt_drop(is_detached=is_detached)
+    with archived.pool.connection() as connection:
+        connection.execute("DELETE FROM archive_files")
 
     receipt = erasure(archived, replace(archived.settings, archive_url=None))
 
