@@ -25,6 +25,7 @@ from helios.model.sources import Source
 from helios.ports.archive import ArchiveFormat, ArchiveTurn
 from helios.ports.log import LogMessage, LogReader, Partition, Progress
 from helios.services.archive import INCOMPLETE, Archive, ArchiveBusyError
+from helios.services.offsets import progress_of
 
 log = logging.getLogger("helios.archive")
 
@@ -95,7 +96,7 @@ class LogArchive:
         """
         messages = self._collect(reader, stopping)
         events, now = _events(messages), clock()
-        progress = _progress(messages, reader.passed(), reader)
+        progress = progress_of(messages, reader.passed(), reader)
         with self._archive.own_turn() as turn, tempfile.TemporaryDirectory(prefix="helios-archive-") as folder:
             self._archive.remove_unreadable(turn)
             known = turn.known([event.key for event in events])
@@ -164,15 +165,3 @@ def _name(progress: Mapping[Partition, Progress]) -> str:
     """The name of the files of these offsets, 32 hex digits: a run that reads them again writes the same files."""
     places = [f"{topic}/{number}/{since}-{until}" for (topic, number), (since, until) in sorted(progress.items())]
     return hashlib.sha256("\n".join(places).encode()).hexdigest()[:32]
-
-
-def _progress(
-    messages: Sequence[LogMessage], passed: Mapping[Partition, int], reader: LogReader
-) -> Mapping[Partition, Progress]:
-    """How far these messages, in order, and the ends that were reached with them move each partition.
-
-    Without the ends, the archive would never be where the projector is: what ends a transaction is no message.
-    """
-    until = {(message.topic, message.partition): message.offset + 1 for message in messages}
-    ends = {place: max(until.get(place, 0), passed.get(place, 0)) for place in until.keys() | passed}
-    return {place: Progress(reader.since(place), end) for place, end in ends.items()}

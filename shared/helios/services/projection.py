@@ -40,6 +40,7 @@ from helios.ports.unit_of_work import EventStore, UnitOfWork
 from helios.reconciliation.evidence import lacks
 from helios.reconciliation.fold import FlowChanges, Transition, changes_of, is_same_record, with_decision
 from helios.reconciliation.record import FlowKey, FlowRecord, differences
+from helios.services.offsets import progress_of
 from helios.services.outcomes import cause_counts, summaries
 
 log = logging.getLogger("helios.projection")
@@ -136,7 +137,7 @@ class Projector:
 
     def _store_all(self, messages: Sequence[LogMessage], passed: Mapping[Partition, int], reader: LogReader) -> None:
         """Store messages. One that the store refuses is found by halving, and becomes a dead letter."""
-        progress = _progress(messages, passed, reader)
+        progress = progress_of(messages, passed, reader)
         try:
             with self._store.transaction() as work:
                 self._write(messages, progress, work)
@@ -327,27 +328,6 @@ def arrivals_of(events: Sequence[Event]) -> list[Arrivals]:
         Arrivals(received_at=received_at, time=time, source=source, type=type_, producer=producer, number=number)
         for (received_at, time, source, producer, type_), number in numbers.items()
     ]
-
-
-def _progress(
-    messages: Sequence[LogMessage], passed: Mapping[Partition, int], reader: LogReader
-) -> dict[Partition, Progress]:
-    """How far these messages move each partition. Offsets have gaps, where transactions end or compaction was.
-
-    Args:
-        messages: in the order of each partition.
-        passed: the ends of partitions that are reached with these messages.
-        reader: has read them.
-    """
-    progress: dict[Partition, Progress] = {}
-    for message in messages:
-        partition = (message.topic, message.partition)
-        since = progress[partition].since if partition in progress else reader.since(partition)
-        progress[partition] = Progress(since, message.offset + 1)
-    for partition, end in passed.items():
-        since = progress[partition].since if partition in progress else reader.since(partition)
-        progress[partition] = Progress(since, max(end, progress.get(partition, Progress(0, 0)).until))
-    return progress
 
 
 def _place(message: LogMessage) -> dict[str, object]:

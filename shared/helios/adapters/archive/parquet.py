@@ -20,7 +20,7 @@ from helios.adapters.archive import INSTALL
 from helios.adapters.archive.ranges import PROTOCOL, RangeFileSystem
 from helios.adapters.archive.tiered import FileReplaced
 from helios.adapters.postgres.connection import conninfo
-from helios.adapters.postgres.events import event_from_row
+from helios.adapters.postgres.events import PLACE, event_from_row
 from helios.errors import ConfigurationError, Retryable
 from helios.model.archive import (
     INDEXED_FIELDS,
@@ -82,8 +82,6 @@ amount, digest
 FETCH_ROWS = 5_000
 """Rows read at once from DuckDB."""
 
-IN_ORDER = "received_at, source, id, producer"
-
 _TEXTS = f"concat_ws(chr(10), {COLUMNS.replace('time, received_at, ', '')})"
 
 # The same expression as in the Postgres adapter.
@@ -126,7 +124,7 @@ MAX_LINE_BYTES = 1 << 28
 _LINES = f"""
 SELECT {COLUMNS.replace("time, received_at", "make_timestamptz(time) AS time, make_timestamptz(received_at) AS received_at")}
 FROM read_json({{file}}, format = 'newline_delimited', maximum_object_size = {MAX_LINE_BYTES}, columns = {{columns}})
-ORDER BY {IN_ORDER}
+ORDER BY {PLACE}
 """  # noqa: E501, S608 - a list of columns; only constants and the name of a temporary file are filled in
 
 _LINE_TYPES = {name: "BIGINT" if name.strip() in {"time", "received_at"} else "VARCHAR" for name in COLUMNS.split(", ")}
@@ -243,7 +241,7 @@ class ParquetFormat:
             hot_events WHERE source = {literal(source)} AND received_at >= '{day}T00:00:00Z'
             AND received_at < '{day + timedelta(days=1)}T00:00:00Z'
         """
-        rows = f"SELECT * FROM {events} ORDER BY {IN_ORDER}"  # noqa: S608 - a name without quotes (SOURCE_PATTERN), and dates
+        rows = f"SELECT * FROM {events} ORDER BY {PLACE}"  # noqa: S608 - a name without quotes (SOURCE_PATTERN), and dates
         query = f"SELECT * FROM postgres_query('hot', $${rows}$$)"  # noqa: S608 - the same
         size = f"SELECT avg(octet_length(data) + octet_length(attributes))::float8 AS size FROM {events}"  # noqa: S608 - the same
         if known:
@@ -251,7 +249,7 @@ class ParquetFormat:
                 f" AS hot ANTI JOIN read_parquet({self._database.urls(known)}, hive_partitioning = false) AS known"
                 f" USING (source, producer, id)"
             )
-            query = f"SELECT {COLUMNS} FROM ({query}) ORDER BY {IN_ORDER}"  # noqa: S608 - the same
+            query = f"SELECT {COLUMNS} FROM ({query}) ORDER BY {PLACE}"  # noqa: S608 - the same
         row_bytes = self._number(f"SELECT size FROM postgres_query('hot', $${size}$$)")  # noqa: S608 - the same
         return self.write_query(query, source, day, folder, row_bytes=row_bytes)
 
@@ -270,7 +268,7 @@ class ParquetFormat:
         """Write files of one source and day again as one, with each event once."""
         query = f"""
             SELECT {COLUMNS} FROM read_parquet({self._database.urls(files)}, hive_partitioning = false)
-            QUALIFY {_FIRST} ORDER BY {IN_ORDER}
+            QUALIFY {_FIRST} ORDER BY {PLACE}
         """  # noqa: S608 - only constants are filled in
         # Not by the content: if the others have only copies of its events, that is the content of one of the files.
         name = hashlib.sha256("\n".join(file.path for file in files).encode()).hexdigest()[:NAME_DIGITS]
@@ -288,7 +286,7 @@ class ParquetFormat:
         """Write a file again, without the events that a selector finds; no file if nothing is left."""
         query = (
             f"SELECT {COLUMNS} FROM read_parquet({self._database.urls([file])}, hive_partitioning = false)"  # noqa: S608 - the selector is escaped
-            f" WHERE ({condition_of(selector)}) IS NOT TRUE ORDER BY {IN_ORDER}"
+            f" WHERE ({condition_of(selector)}) IS NOT TRUE ORDER BY {PLACE}"
         )
         row_bytes = self._row_bytes([file])
         return self.write_query(query, file.source, file.day, folder, row_bytes=row_bytes, from_log=file.from_log)

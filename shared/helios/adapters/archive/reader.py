@@ -8,8 +8,9 @@ from typing import Any
 
 import duckdb
 
-from helios.adapters.archive.parquet import EVENT_COLUMNS, IN_ORDER, DuckDb, event_of, time_of, translate_errors
+from helios.adapters.archive.parquet import EVENT_COLUMNS, DuckDb, event_of, time_of, translate_errors
 from helios.adapters.archive.tiered import Condition
+from helios.adapters.postgres.events import PLACE
 from helios.model.archive import ArchiveFile
 from helios.model.events import Event
 
@@ -31,7 +32,7 @@ class ArchiveReader:
             Retryable: the archive can't be read.
         """
         direction = "DESC" if newest_first else "ASC"
-        order = ", ".join(f"{column} {direction}" for column in IN_ORDER.split(", "))
+        order = ", ".join(f"{column} {direction}" for column in PLACE.split(", "))
         rows = self._rows(EVENT_COLUMNS, files, conditions, f"ORDER BY {order} LIMIT {limit}")
         return [event_of(row) for row in rows]
 

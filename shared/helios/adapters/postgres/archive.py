@@ -11,9 +11,9 @@ from psycopg import sql
 from psycopg.rows import TupleRow
 
 from helios.adapters.postgres.connection import Pool, connect, lift_timeout, translate_errors
+from helios.adapters.postgres.events import PostgresEventWriter
 from helios.adapters.postgres.leases import PostgresLease, PostgresLeases
 from helios.adapters.postgres.log import offset_parameters, read_offsets
-from helios.adapters.postgres.parameters import keys_as_json
 from helios.adapters.postgres.partitions import SELECT_PARTITIONS, attach, lock_partitions, partitions
 from helios.adapters.postgres.query import Conditions, Query, conjunction, with_values
 from helios.errors import Rejected, Retryable
@@ -103,12 +103,6 @@ SELECT topic, partition, coalesce(archive_offsets.next_offset, log_offsets.next_
 FROM unnest(%s::text[], %s::integer[]) AS wanted (topic, partition)
 LEFT JOIN archive_offsets USING (topic, partition) LEFT JOIN log_offsets USING (topic, partition)
 WHERE archive_offsets.next_offset IS NOT NULL OR log_offsets.next_offset IS NOT NULL
-"""
-
-SELECT_KNOWN = """
-SELECT source, producer, id
-FROM json_to_recordset(%s::json) AS input (source text, producer text, id text)
-JOIN event_ids ON event_ids.key = event_key(source, producer, id)
 """
 
 SELECT_MERGEABLE = f"""
@@ -273,7 +267,7 @@ class PostgresArchiveTurn:
     def known(self, keys: Collection[Key]) -> set[Key]:
         """The identities among these that Postgres has stored, or that were erased."""
         with translate_errors():
-            return set(self._connection.execute(SELECT_KNOWN, [keys_as_json(keys)]).fetchall()) if keys else set()
+            return set(PostgresEventWriter(self._connection).digests(keys))
 
     def begin(self, files: Sequence[ArchiveFile]) -> None:
         """List files that are about to be written."""

@@ -40,20 +40,22 @@ SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(froms)s::b
 ON CONFLICT (topic, partition) DO NOTHING
 """
 
-SELECT_ARCHIVED: LiteralString = """
-SELECT topic, partition, next_offset FROM archive_offsets
-JOIN unnest(%(topics)s::text[], %(partitions)s::integer[]) AS input (topic, partition) USING (topic, partition)
-ORDER BY topic, partition FOR UPDATE OF archive_offsets
-"""
-
 # An archive that has not caught up stays where it is: it still has to read what Postgres was not given before. A
 # partition that goes back has begun again, and what the archive has read is no longer there.
 MOVE_ARCHIVE: LiteralString = """
-UPDATE archive_offsets SET next_offset = CASE WHEN until < since THEN until ELSE greatest(next_offset, until) END
-FROM unnest(%(topics)s::text[], %(partitions)s::integer[], %(froms)s::bigint[], %(tos)s::bigint[])
-    AS input (topic, partition, since, until)
-WHERE archive_offsets.topic = input.topic AND archive_offsets.partition = input.partition
-    AND (next_offset >= since OR until < since)
+WITH archived AS (
+    SELECT topic, partition, next_offset, since, until FROM archive_offsets
+    JOIN unnest(%(topics)s::text[], %(partitions)s::integer[], %(froms)s::bigint[], %(tos)s::bigint[])
+        AS input (topic, partition, since, until) USING (topic, partition)
+    ORDER BY topic, partition FOR UPDATE OF archive_offsets
+), moved AS (
+    UPDATE archive_offsets SET next_offset = CASE WHEN until < since THEN until
+        ELSE greatest(archived.next_offset, until) END
+    FROM archived
+    WHERE archive_offsets.topic = archived.topic AND archive_offsets.partition = archived.partition
+        AND (archived.next_offset >= since OR until < since)
+)
+SELECT topic, partition, next_offset FROM archived
 """
 
 RAISE_COUNTS: LiteralString = """
@@ -178,10 +180,7 @@ class PostgresLogWriter:
         """Take these messages from an archive that has caught up; the offsets before which it has read them itself."""
         if not progress:
             return {}
-        parameters = offset_parameters(progress)
-        archived = self._connection.execute(SELECT_ARCHIVED, parameters).fetchall()
-        if archived:
-            self._connection.execute(MOVE_ARCHIVE, parameters)
+        archived = self._connection.execute(MOVE_ARCHIVE, offset_parameters(progress)).fetchall()
         return {(topic, number): offset for topic, number, offset in archived}
 
     def raise_counts(self, counts: Sequence[Count]) -> Pending[list[Count]]:
