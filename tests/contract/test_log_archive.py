@@ -10,7 +10,6 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.postgres.archive import PostgresArchiveOffsets, PostgresArchiveTurn
 from helios.adapters.postgres.erasure import PostgresErasure
 from helios.adapters.postgres.log import PostgresLogOffsets
@@ -27,7 +26,7 @@ from helios.services import log_archive
 from helios.services.log_archive import LogArchive
 from helios.services.projection import Projector
 from tests.fakes.log import MemoryDeliveryLog, MemoryLog, MemoryLogReader
-from tests.support.archive import FIRST, NOW, days, order, shipment
+from tests.support.archive import FIRST, NOW, days, lost_in_writing, order, shipment
 
 ALL = FileFilter()
 TOPICS = topics("helios")
@@ -327,15 +326,10 @@ def test_small_files_stay_if_the_merged_one_lacks_an_event(world, monkeypatch):
         world.append(order(500), order(500))
         world.project()
         world.copy()
-    before, write_query = world.files(), ParquetFormat.write_query
-
-    def lossy(self, query, *arguments, **options):
-        return write_query(self, f"SELECT * FROM ({query}) WHERE id <> 'aws-1'", *arguments, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(ParquetFormat, "write_query", lossy)
-        with pytest.raises(Retryable, match="the merged file of aws 2025-11-01 does not have all the events"):
-            world.copy()
+    before = world.files()
+    lacking = "the merged file of aws 2025-11-01 does not have all the events"
+    with lost_in_writing("aws-1"), pytest.raises(Retryable, match=lacking):
+        world.copy()
     assert world.files() == before
 
     world.copy()

@@ -22,6 +22,7 @@ from helios.adapters.postgres import stream
 from helios.adapters.postgres.connection import SET_PARAMETERS, Pool, open_pool
 from helios.adapters.postgres.flows import OVERDUE_FLOWS, WRITE_FLOWS, columns
 from helios.adapters.postgres.migrate import migrate
+from helios.adapters.postgres.query import Query
 from helios.adapters.postgres.reader import PostgresReader
 from helios.adapters.postgres.replay import PostgresReplayJobs
 from helios.adapters.postgres.stream import PostgresOutbox
@@ -312,40 +313,24 @@ class ExplainingReader(PostgresReader):
             self._note(child)
 
 
-class RecordingReader(PostgresReader):
-    """A reader that records its queries."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-        self.queries: list[tuple[str, Any]] = []
-
-    def _all(self, query, parameters):
-        self.queries.append((query, parameters))
-        return super()._all(query, parameters)
-
-
-class RecordingJobs(PostgresReplayJobs):
-    """The same, for replays."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool)
-        self.queries: list[tuple[str, Any]] = []
-
-    def _all(self, query, parameters):
-        self.queries.append((query, parameters))
-        return super()._all(query, parameters)
-
-
-def test_the_order_of_events_does_not_depend_on_the_language_of_the_database(pool):
+def test_the_order_of_events_does_not_depend_on_the_language_of_the_database(pool, monkeypatch):
     """The archive and Python order text by code points: a page of both tiers must not skip or repeat an event."""
-    reader, jobs = RecordingReader(pool), RecordingJobs(pool)
+    queries: list[tuple[str, Any]] = []
+    run = Query._all
+
+    def recorded(self, query, parameters):
+        queries.append((query, parameters))
+        return run(self, query, parameters)
+
+    monkeypatch.setattr(Query, "_all", recorded)
+    reader = PostgresReader(pool)
     ingest([eventbridge(str(number)) for number in range(3)], dedupe=NullDedupeCache(), store=PostgresStore(pool))
     page = reader.events(EventFilter(), after=None, limit=1)
     reader.events(EventFilter(), after=page.next_cursor, limit=1)
-    jobs.events(ReplayFilter(), after=Checkpoint(received_at=NOON, source="aws", id="1"), limit=1)
+    PostgresReplayJobs(pool).events(ReplayFilter(), after=Checkpoint(received_at=NOON, source="aws", id="1"), limit=1)
 
-    assert len(reader.queries + jobs.queries) == 3
-    for query, parameters in reader.queries + jobs.queries:
+    assert len(queries) == 3
+    for query, parameters in queries:
         assert query.count('COLLATE "C"') == (6 if len(parameters) > 1 else 3), query
         with pool.connection() as connection:
             connection.execute("SET LOCAL enable_indexscan = off")

@@ -16,6 +16,7 @@ from helios.messages import Heartbeat, decode_delivery, topics
 from helios.ports.log import LogMessage, Progress
 from tests.fixtures.apache_kafka import READ_SECONDS, Topic, key, persistently
 from tests.support.deliveries import NOON
+from tests.support.waiting import awaited, eventually
 
 
 @pytest.fixture
@@ -158,22 +159,27 @@ def open_reader(apache_kafka, topic_name):
 
 
 def read_messages(reader: KafkaLogReader, number: int) -> list[LogMessage]:
-    """The next messages of a reader, once there are enough of them; fewer if that takes too long."""
+    """The next messages of a reader, once there are enough of them."""
     messages: list[LogMessage] = []
-    deadline = time.monotonic() + READ_SECONDS
-    while len(messages) < number and time.monotonic() < deadline:
-        messages += reader.read(limit=100, seconds=0.2)
+
+    def are_enough() -> bool:
+        messages.extend(reader.read(limit=100, seconds=0.2))
+        return len(messages) >= number
+
+    eventually(are_enough, seconds=READ_SECONDS, facts=lambda: messages)
     return messages
 
 
 def read_until_end(reader: KafkaLogReader):
     """The messages of a reader, and where the partition ends, once the reader has reached that."""
-    messages, deadline = [], time.monotonic() + READ_SECONDS
-    while time.monotonic() < deadline:
-        messages += reader.read(limit=100, seconds=0.2)
-        if passed := reader.passed():
-            return [message.value for message in messages], *passed.values()
-    raise AssertionError(f"{len(messages)} messages, and no end")
+    messages: list[LogMessage] = []
+
+    def end():
+        messages.extend(reader.read(limit=100, seconds=0.2))
+        return reader.passed()
+
+    passed = awaited(end, seconds=READ_SECONDS)
+    return [message.value for message in messages], *passed.values()
 
 
 def test_a_reader_whose_offset_is_beyond_the_end_begins_at_the_beginning(apache_kafka, topic_name, open_reader, caplog):
@@ -212,20 +218,19 @@ def test_a_topic_that_is_created_again_while_it_is_read_is_read_from_its_beginni
     stored.offset = 10
     client = AdminClient({"bootstrap.servers": apache_kafka.brokers})
     client.delete_topics([topic_name])[topic_name].result(30)
-    topic = eventually_created(apache_kafka, topic_name)
+    topic = persistently(lambda: Topic(apache_kafka, topic_name))  # once the brokers have deleted the first
     produce(apache_kafka, topic, b"1", b"2")
 
     messages: list[LogMessage] = []
-    deadline = time.monotonic() + READ_SECONDS
-    while len(messages) < 2 and time.monotonic() < deadline:
+
+    def are_read() -> bool:
+        nonlocal reader
         try:
-            messages += reader.read(limit=100, seconds=1)
+            messages.extend(reader.read(limit=100, seconds=1))
         except Retryable:  # as a projector does
             reader = open_reader(stored)
+        return len(messages) >= 2
+
+    eventually(are_read, seconds=READ_SECONDS)
     assert [message.value for message in messages] == [b"1", b"2"]
     assert reader.since((topic_name, 0)) == 10
-
-
-def eventually_created(apache_kafka, name: str) -> Topic:
-    """A topic of a name that was deleted: the brokers refuse the name until that has ended."""
-    return persistently(lambda: Topic(apache_kafka, name))

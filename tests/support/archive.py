@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from helios import bootstrap
+from helios.adapters.archive.parquet import ParquetFormat
 from helios.adapters.no_dedupe import NullDedupeCache
 from helios.adapters.postgres.archive import PostgresManifest
 from helios.adapters.postgres.connection import Pool, open_pool
@@ -116,6 +117,18 @@ def change_at_first_listing(change: Callable[[], object], *, before: bool) -> It
         return files
 
     with patch.object(PostgresManifest, "files", listing):
+        yield
+
+
+@contextmanager
+def lost_in_writing(id_: str) -> Iterator[None]:
+    """Every file that is written lacks the event with this id."""
+    write_query = ParquetFormat.write_query
+
+    def lossy(files, query, *arguments, **options):
+        return write_query(files, f"SELECT * FROM ({query}) WHERE id <> '{id_}'", *arguments, **options)
+
+    with patch.object(ParquetFormat, "write_query", lossy):
         yield
 
 

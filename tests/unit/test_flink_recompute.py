@@ -31,6 +31,7 @@ from tests.support.deliveries import NOON
 from tests.support.depth import examples
 from tests.support.instances import ORDER, leg
 from tests.support.job import Job
+from tests.support.repeated import repeated_deliveries
 
 HORIZON = timedelta(days=30)
 SOON, NOW = NOON + timedelta(seconds=40), NOON + timedelta(hours=1)
@@ -175,20 +176,6 @@ chosen_deliveries = st.lists(
 def test_the_records_of_the_job_become_those_of_rules_that_had_always_applied(deliveries, rules, places, seed):
     """The rules change, later the store is recomputed, and later the job reads of it: twice, and in any order."""
     judge_by_both(deliveries, rules, places, seed)
-
-
-repeated_deliveries = st.lists(
-    st.builds(
-        leg,
-        st.sampled_from(["order", "payment"]),
-        st.just("ORD-1"),
-        id_=st.sampled_from("0123456789"),
-        after=st.sampled_from([0.0, 31.0, 120.0]),
-        amount=st.sampled_from([10, 99]),
-    ),
-    min_size=1,
-    max_size=30,
-)
 
 
 @settings(derandomize=True, database=None, max_examples=examples(100, long=1000))

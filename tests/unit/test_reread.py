@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from helios.messages import topics
 from helios.model.events import Delivery
@@ -14,6 +13,7 @@ from helios.reconciliation.reread import complete
 from tests.support.depth import examples
 from tests.support.instances import ORDER, leg
 from tests.support.job import Job
+from tests.support.repeated import repeated_deliveries
 
 FOLD = Fold([ORDER])
 EVALUATOR = FOLD.evaluators["order"]
@@ -65,21 +65,8 @@ def test_a_later_arrival_lacks_the_earlier_one():
     assert not lacks(early, late)
 
 
-chosen = st.lists(
-    st.builds(
-        leg,
-        st.sampled_from(["order", "payment"]),
-        id_=st.sampled_from("0123456789"),
-        after=st.sampled_from([0.0, 31.0, 120.0]),
-        amount=st.sampled_from([10, 99]),
-    ),
-    min_size=1,
-    max_size=30,
-)
-
-
 @settings(derandomize=True, database=None, max_examples=examples(200, long=2000))
-@given(first=chosen, second=chosen)
+@given(first=repeated_deliveries, second=repeated_deliveries)
 def test_after_one_exchange_neither_lacks_what_the_other_has(first, second):
     """So a projector and a job that give each other evidence end after one round, in whatever order that is done."""
     one, other = evidence(first), evidence(second)
